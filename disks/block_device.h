@@ -1,0 +1,37 @@
+// The one interface through which everything sees a disk: an array of bytes with a size.
+// Offsets and lengths are bytes; any alignment is allowed (drivers read-modify-write where their format needs it).
+// Calls block and are not safe from several threads at once; devices call them from one worker thread per disk.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "core/base/result.h"
+#include "core/base/types.h"
+
+namespace lodge {
+
+constexpr u32 kSectorSize = 512;
+
+class BlockDevice {
+  public:
+    virtual ~BlockDevice() = default;
+
+    // Bytes; fixed for as long as the device is open. A multiple of 512.
+    virtual u64 size() const = 0;
+    virtual bool read_only() const = 0;
+    // What it is, for messages: the file's name and format.
+    virtual std::string describe() const = 0;
+
+    // A range past the end is ErrorKind::usage; nothing is transferred.
+    virtual Result<void> read(u64 offset, std::span<u8> into) = 0;
+    virtual Result<void> write(u64 offset, std::span<const u8> from) = 0;
+    // After it returns, everything written before survives a crash of the process and of the host.
+    virtual Result<void> flush() = 0;
+    // The range's content is no longer needed: it may read as zeros or as before.
+    virtual Result<void> discard(u64 offset, u64 length) = 0;
+    // The range reads as zeros from now on.
+    virtual Result<void> zero(u64 offset, u64 length) = 0;
+};
+
+}  // namespace lodge
