@@ -45,7 +45,7 @@ TEST_CASE("a damaged state fails and says so") {
     const auto saved = save(chip);
     for (size_t length = 0; length < saved.size(); ++length) {
         Chip loaded;
-        StateIo io(std::span(saved).first(length));
+        StateIo io(std::span<const u8>(saved.data(), length));
         loaded.state(io);
         CHECK(io.failed());
         CHECK_FALSE(io.result().error().context.empty());
