@@ -53,8 +53,8 @@ constexpr u8 kPrefixRepne = 0x04;        // F2, where it is not part of the opco
 constexpr u8 kPrefixOperandSize = 0x08;  // 66 seen
 constexpr u8 kPrefixAddressSize = 0x10;  // 67 seen
 constexpr u8 kPrefixRexW = 0x20;
-constexpr u8 kPrefixRex = 0x40;          // any REX
-constexpr u8 kPrefixSegment = 0x80;      // a segment override was given (and is in `segment`)
+constexpr u8 kPrefixRex = 0x40;      // any REX
+constexpr u8 kPrefixSegment = 0x80;  // a segment override was given (and is in `segment`)
 
 struct Insn;
 class Cpu;
@@ -68,16 +68,16 @@ struct Insn {
     u16 immediate2 = 0;  // far selector, or ENTER's nesting level, or the second immediate (EXTRQ, INSERTQ)
     u8 length = 0;       // bytes, 1..15
     CodeSize code_size = CodeSize::bits32;
-    u8 operand_size = 4;  // effective operand size: 2, 4, 8 (of byte instructions too: what 66/REX.W select)
-    u8 address_size = 4;  // effective address size: 2, 4, 8
+    u8 operand_size = 4;            // effective operand size: 2, 4, 8 (of byte instructions too: what 66/REX.W select)
+    u8 address_size = 4;            // effective address size: 2, 4, 8
     Segment segment = Segment::ds;  // of the memory operand, or of string sources; default or override
     u8 base = kNoRegister;
     u8 index = kNoRegister;
     u8 scale = 0;  // shift 0..3
     u8 prefixes = 0;
-    u8 modrm = 0;      // raw, 0 when there is none
-    u8 vvvv = 0;       // VEX.vvvv, already inverted: a register number
-    u8 vector_size = 0;  // 0: legacy encoding; 16 or 32: VEX with L 0 or 1
+    u8 modrm = 0;         // raw, 0 when there is none
+    u8 vvvv = 0;          // VEX.vvvv, already inverted: a register number
+    u8 vector_size = 0;   // 0: legacy encoding; 16 or 32: VEX with L 0 or 1
     Operand operands[4];  // in Intel order: destination first; implicit ones are left out
     // Filled by whoever places the instruction in a block:
     u8 block_index = 0;    // instructions before it in its block
@@ -92,7 +92,9 @@ inline const Operand* Insn::memory() const {
         if (operand.kind == OperandKind::memory) return &operand;
     return nullptr;
 }
-inline bool Insn::has_memory() const { return memory() != nullptr; }
+inline bool Insn::has_memory() const {
+    return memory() != nullptr;
+}
 
 static_assert(sizeof(Insn) <= 64, "one cache line");
 

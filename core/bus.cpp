@@ -1,0 +1,93 @@
+#include "core/bus.h"
+
+#include <cstdio>
+
+namespace lodge {
+
+BusRange& BusRange::operator=(BusRange&& other) noexcept {
+    if (this == &other) return *this;
+    release();
+    bus_ = std::exchange(other.bus_, nullptr);
+    base_ = other.base_;
+    return *this;
+}
+
+void BusRange::release() {
+    if (bus_) bus_->release(base_);
+    bus_ = nullptr;
+}
+
+Result<BusRange> Bus::claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write) {
+    char place[64];
+    std::snprintf(place, sizeof place, " at %llX..%llX", static_cast<unsigned long long>(base),
+                  static_cast<unsigned long long>(base + size - 1));
+    if (size == 0 || base + (size - 1) < base)
+        return Error{ErrorKind::usage, name_ + " range of " + name + place + " is empty or wraps"};
+    const auto next = ranges_.lower_bound(base);
+    if (next != ranges_.end() && next->first - base < size)
+        return Error{ErrorKind::usage, name_ + " range of " + name + place + " overlaps " + next->second->name};
+    if (next != ranges_.begin()) {
+        const auto& [before, range] = *std::prev(next);
+        if (base - before < range->size)
+            return Error{ErrorKind::usage, name_ + " range of " + name + place + " overlaps " + range->name};
+    }
+    ranges_[base] = std::make_shared<Range>(Range{size, std::move(name), std::move(read), std::move(write)});
+    BusRange claimed;
+    claimed.bus_ = this;
+    claimed.base_ = base;
+    return claimed;
+}
+
+const Bus::Range* Bus::find(u64 address, u64& base) const {
+    auto next = ranges_.upper_bound(address);
+    if (next == ranges_.begin()) return nullptr;
+    --next;
+    if (address - next->first >= next->second->size) return nullptr;
+    base = next->first;
+    return next->second.get();
+}
+
+u64 Bus::read(u64 address, unsigned size) {
+    u64 base = 0;
+    const Range* range = find(address, base);
+    if (range && address - base <= range->size - size && size <= range->size) {
+        const auto keep = ranges_[base];
+        return keep->read(address - base, size);
+    }
+    if (size == 1) {
+        log_.once(LogChannel::bus, "read of unclaimed %s %llX", name_.c_str(),
+                  static_cast<unsigned long long>(address));
+        return 0xFF;
+    }
+    u64 value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= (read(address + i, 1) & 0xFF) << (8 * i);
+    return value;
+}
+
+void Bus::write(u64 address, unsigned size, u64 value) {
+    u64 base = 0;
+    const Range* range = find(address, base);
+    if (range && address - base <= range->size - size && size <= range->size) {
+        const auto keep = ranges_[base];
+        keep->write(address - base, size, value);
+        return;
+    }
+    if (size == 1) {
+        log_.once(LogChannel::bus, "write of unclaimed %s %llX", name_.c_str(),
+                  static_cast<unsigned long long>(address));
+        return;
+    }
+    for (unsigned i = 0; i < size; ++i) write(address + i, 1, (value >> (8 * i)) & 0xFF);
+}
+
+std::string Bus::name_at(u64 address) const {
+    u64 base = 0;
+    const Range* range = find(address, base);
+    return range ? range->name : std::string();
+}
+
+void Bus::visit(const std::function<void(u64, u64, const std::string&)>& visit) const {
+    for (const auto& [base, range] : ranges_) visit(base, range->size, range->name);
+}
+
+}  // namespace lodge

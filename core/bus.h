@@ -1,0 +1,73 @@
+// A space of addresses (I/O ports, or the memory-mapped part of the physical space) in which devices claim ranges.
+// A device sees offsets into its range, never addresses. Overlapping claims are refused. An access that straddles the
+// end of a range, or that no range holds, is taken apart into bytes; unclaimed bytes read FFh and are noted once.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/base/log.h"
+#include "core/base/result.h"
+#include "core/memory/address_space.h"
+
+namespace lodge {
+
+using BusRead = std::function<u64(u64 offset, unsigned size)>;
+using BusWrite = std::function<void(u64 offset, unsigned size, u64 value)>;
+
+class Bus;
+
+// A claimed range. Giving it up (destruction) frees the addresses.
+class BusRange {
+  public:
+    BusRange() = default;
+    BusRange(BusRange&& other) noexcept { *this = std::move(other); }
+    BusRange& operator=(BusRange&& other) noexcept;
+    ~BusRange() { release(); }
+
+    void release();
+    bool claimed() const { return bus_ != nullptr; }
+    u64 base() const { return base_; }
+
+  private:
+    friend class Bus;
+    Bus* bus_ = nullptr;
+    u64 base_ = 0;
+};
+
+class Bus final : public AddressSpace {
+  public:
+    // `name` for messages ("port", "memory"). The log outlives the bus.
+    Bus(Log& log, std::string name) : log_(log), name_(std::move(name)) {}
+
+    // Claims [base, base+size). ErrorKind::usage when it overlaps another claim or wraps; naming both.
+    Result<BusRange> claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write);
+
+    u64 read(u64 address, unsigned size) override;
+    void write(u64 address, unsigned size, u64 value) override;
+
+    // The name of the range at that address, empty when there is none.
+    std::string name_at(u64 address) const;
+    // Calls visit(base, size, name) for every claim in order of addresses.
+    void visit(const std::function<void(u64, u64, const std::string&)>& visit) const;
+
+  private:
+    friend class BusRange;
+    struct Range {
+        u64 size;
+        std::string name;
+        BusRead read;
+        BusWrite write;
+    };
+    // The range that holds the address, and its base; null when none.
+    const Range* find(u64 address, u64& base) const;
+    void release(u64 base) { ranges_.erase(base); }
+
+    Log& log_;
+    std::string name_;
+    std::map<u64, std::shared_ptr<Range>> ranges_;  // shared: a handler may release its own range while it runs
+};
+
+}  // namespace lodge

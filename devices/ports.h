@@ -1,0 +1,26 @@
+// The host's side of devices: what a frontend gives to a board. Calls towards the host come on the CPU thread and must
+// not block for long; whatever comes from the host enters through the InputQueue (each device says how).
+#pragma once
+
+#include <span>
+
+#include "core/base/types.h"
+
+namespace lodge {
+
+// Where a serial port's or debug port's bytes go.
+class CharPort {
+  public:
+    virtual ~CharPort() = default;
+    virtual void write(std::span<const u8> bytes) = 0;
+};
+
+// A finished picture: 32-bit pixels, 0x00RRGGBB, `stride` pixels from row to row.
+struct Frame {
+    unsigned width = 0;
+    unsigned height = 0;
+    unsigned stride = 0;
+    const u32* pixels = nullptr;
+};
+
+}  // namespace lodge
