@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo VHD: SeaBIOS, syslinux, Debian's kernel, a shell; what is written to its FAT partition stays."""
+"""The demo's disk: SeaBIOS, syslinux, Debian's kernel, a shell; what is written to its FAT partition stays."""
 import hashlib
 import subprocess
 import unittest
@@ -26,7 +26,7 @@ class DemoShell(BootTest):
         self.assert_exit(0, guest)
 
     def test_written_file_survives(self):
-        disk = self.copy("demo.vhd")
+        disk = self.copy("shell.vhd")
         with Guest("--disk", disk, *HEADLESS, *SERIAL) as guest:
             self.boot_to_shell(guest)
             guest.send("echo sum=$((6 * 7))\n")
@@ -54,8 +54,8 @@ class DemoShell(BootTest):
 
     def test_terminal(self):
         """A person types: Control-C ends the guest's program, not lodge; the terminal is as before afterwards."""
-        before = sha256(GUESTS / "demo.vhd")
-        with Guest("--disk", f"{GUESTS}/demo.vhd,mode=shared", *HEADLESS, *SERIAL, terminal=True) as guest:
+        before = sha256(GUESTS / "shell.vhd")
+        with Guest("--disk", f"{GUESTS}/shell.vhd,mode=shared", *HEADLESS, *SERIAL, terminal=True) as guest:
             self.boot_to_shell(guest)
             guest.send("echo began; sleep 1000\r")
             guest.expect(r"\nbegan")
@@ -66,7 +66,7 @@ class DemoShell(BootTest):
             guest.send("touch /mnt/unwanted; poweroff -f\r")
             self.assert_exit(0, guest)
             self.assertTrue(guest.terminal_settings_kept(), "the terminal's settings changed")
-        self.assertEqual(sha256(GUESTS / "demo.vhd"), before, "mode=shared wrote to the image")
+        self.assertEqual(sha256(GUESTS / "shell.vhd"), before, "mode=shared wrote to the image")
 
 
 class DemoAuto(BootTest):

@@ -7,7 +7,9 @@
 #   ARCH/packages/             the Debian packages
 #   ARCH/vmlinuz, initrd.img   for a boot without firmware
 #   ARCH/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
-#   demo.vhd, auto.vhd, screen.vhd         the same as dynamic VHDs; only with --lodge, only for i386
+#   shell.vhd, auto.vhd, screen.vhd        the same as dynamic VHDs, for runs that leave them alone
+#   demo.vhd                               a copy of shell.vhd to write to: the demo's disk
+# The VHDs are made only with --lodge, and only for i386.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,23 +46,28 @@ make_raw_images() {
     echo "$recipe" > "$directory/made"
 }
 
-# Remade when the raw image is newer; a run of the demo writes to its VHD, which is what a disk is for.
+# is_older FILE SOURCE: FILE is missing or was made before SOURCE.
+is_older() {
+    [ ! -e "$1" ] || [ -n "$(find "$2" -newer "$1")" ]
+}
+
 make_vhd() {
-    raw=$directory/$1.raw
-    vhd=$output/$2.vhd
-    if [ -e "$vhd" ] && [ -z "$(find "$raw" -newer "$vhd")" ]; then
-        return
+    if is_older "$output/$1.vhd" "$directory/$1.raw"; then
+        rm -f "$output/$1.vhd.new"
+        "$lodge" disk convert "$directory/$1.raw" "$output/$1.vhd.new" --type dynamic
+        mv "$output/$1.vhd.new" "$output/$1.vhd"
     fi
-    rm -f "$vhd" "$vhd.new"
-    "$lodge" disk convert "$raw" "$vhd.new" --type dynamic
-    mv "$vhd.new" "$vhd"
 }
 
 if [ "$(cat "$directory/made" 2> /dev/null)" != "$recipe" ]; then
     make_raw_images
 fi
 if [ -n "$lodge" ] && [ "$arch" = i386 ]; then
-    make_vhd shell demo
-    make_vhd auto auto
-    make_vhd screen screen
+    for mode in shell auto screen; do
+        make_vhd "$mode"
+    done
+    if is_older "$output/demo.vhd" "$output/shell.vhd"; then
+        cp "$output/shell.vhd" "$output/demo.vhd.new"
+        mv "$output/demo.vhd.new" "$output/demo.vhd"
+    fi
 fi
