@@ -24,7 +24,7 @@ class ExitStatus(BootTest):
         took = time.monotonic() - began
         self.assertTrue(5 <= took < 20, took)
 
-    def test_timeout_of_a_halted_guest(self):
+    def test_timeout_of_a_paused_guest(self):
         with self.run_sector("loop", "--timeout", 2, "--paused") as guest:
             self.assert_exit(124, guest)
 
