@@ -6,10 +6,9 @@ namespace lodge {
 
 namespace {
 
-// The count: CL, an immediate, or 1 where the opcode implies it.
+// The count: CL or an immediate.
 u8 shift_count(Cpu& cpu, const Insn& insn, unsigned operand) {
-    if (is_register(insn, operand)) return get_gpr<u8>(cpu, kRcx);
-    return is_immediate(insn, operand) ? static_cast<u8>(insn.immediate) : 1;
+    return is_register(insn, operand) ? get_gpr<u8>(cpu, kRcx) : static_cast<u8>(insn.immediate);
 }
 
 // The memory operand is written even when the count is 0, as the host does; flags then stay.
