@@ -149,7 +149,7 @@ Result<void> LocalApic::claim_page() {
         *mmio_, base_msr_ & kBaseAddress, 4096, name_, kRegisters,
         [this](u64 offset, unsigned size) { return u64{read(offset)} >> (8 * (offset & 3)); },
         [this](u64 offset, unsigned size, u64 value) {
-            if (size >= 4 && offset % 4 == 0) return write(offset, static_cast<u32>(value));
+            if (size >= 4 && offset % 16 == 0) return write(offset, static_cast<u32>(value));
             log_.once(LogChannel::apic, "%u-byte write to a local APIC ignored", size);
         });
 }
@@ -215,7 +215,12 @@ void LocalApic::state(StateIo& io) {
         io.field("external_request", external_request_);
         timer_.state(io);
     });
-    if (io.loading()) move_page();
+    if (!io.loading()) return;
+    if (timer_running_ && initial_count_ == 0) {
+        io.fail("apic: a running timer without a count");
+        timer_running_ = false;
+    }
+    move_page();
 }
 
 void LocalApic::move_page() {
@@ -415,7 +420,7 @@ void LocalApic::send_command() {
 }
 
 u32 LocalApic::read(u64 offset) {
-    return read_register(static_cast<unsigned>(offset / 16));
+    return offset % 16 < 4 ? read_register(static_cast<unsigned>(offset / 16)) : 0;
 }
 
 void LocalApic::write(u64 offset, u32 value) {
@@ -427,7 +432,7 @@ u32 LocalApic::read_register(unsigned index) {
     if (index >= kInService && index < kTrigger) return in_service_[index - kInService];
     if (index >= kTrigger && index < kRequest) return trigger_[index - kTrigger];
     if (index >= kRequest && index < kErrorStatus) return request_[index - kRequest];
-    if (index >= kLvtFirst && index < kLvtFirst + kLvts) return lvt_[index - kLvtFirst];
+    if (index >= kLvtFirst && index - kLvtFirst < lvt_.size()) return lvt_[index - kLvtFirst];
     switch (index) {
         case kId:
             return u32{id_} << 24;
@@ -466,7 +471,7 @@ u32 LocalApic::read_register(unsigned index) {
 
 void LocalApic::write_register(unsigned index, u32 value) {
     if (index >= kInService && index < kErrorStatus) return;  // read-only
-    if (index >= kLvtFirst && index < kLvtFirst + kLvts) return write_lvt(index - kLvtFirst, value);
+    if (index >= kLvtFirst && index - kLvtFirst < lvt_.size()) return write_lvt(index - kLvtFirst, value);
     switch (index) {
         case kId:
             id_ = static_cast<u8>(value >> 24);

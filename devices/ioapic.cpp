@@ -16,7 +16,6 @@ constexpr u32 kVersionValue = (IoApic::kPins - 1) << 16 | 0x11;  // 82093AA data
 
 constexpr u64 kMasked = 1U << 16;
 constexpr u64 kRemoteIrr = 1U << 14;
-constexpr u64 kDeliveryStatus = 1U << 12;
 // Bits software can set: vector, delivery mode, destination mode, polarity, trigger, mask; destination (3.2.4).
 constexpr u64 kWritable = 0xFF0000000001AFFF;
 
@@ -116,7 +115,7 @@ void IoApic::write_register(u8 index, u32 value) {
 void IoApic::write_entry(unsigned pin, unsigned half, u32 value) {
     u64& entry = entries_[pin];
     const u64 mask = kWritable & (half ? 0xFFFFFFFF00000000 : 0x00000000FFFFFFFF);
-    entry = replace_bits<u64>(entry, mask, u64{value} << (half ? 32 : 0)) & ~kDeliveryStatus;
+    entry = replace_bits<u64>(entry, mask, u64{value} << (half ? 32 : 0));
     // Remote IRR means nothing for edges; system software clears it by going through edge mode.
     if (!level_triggered(pin)) entry &= ~kRemoteIrr;
     if (level_triggered(pin) && bit(levels_, pin)) service(pin);
