@@ -5,7 +5,7 @@
 // which bits the guest may write) and declares its base address registers (BARs):
 //
 //     Ide::Ide(...) : PciDevice(platform, "ide", {.vendor = 0x8086, .device = 0x7010, ...}) {
-//         add_io_bar(4, 16, [this](u64 offset, unsigned size) {...}, [this](u64 offset, unsigned size, u64 value) {...});
+//         add_io_bar(4, 16, read, write);
 //         set_writable(0x40, 0xFFFF, 2);
 //     }
 //
@@ -169,6 +169,9 @@ class PciBus final : public Device {
   public:
     // `pirq` has four pins, PIRQA..PIRQD. All outlive the bus.
     PciBus(const Platform& platform, IrqInput& pirq);
+    ~PciBus() override;
+    PciBus(const PciBus&) = delete;
+    PciBus& operator=(const PciBus&) = delete;
 
     std::string_view name() const override { return "pci"; }
     void reset() override;
@@ -199,7 +202,7 @@ class PciBus final : public Device {
     void bars_changed();
     void remove(PciDevice& function);
 
-    Log& log_;
+    PhysicalMemory& memory_;
     IrqInput& pirq_;
     std::array<PciDevice*, kFunctions> functions_{};
     std::function<u8()> read_reset_control_;
