@@ -72,8 +72,11 @@ void AtaDisk::use_default_settings() {
 void AtaDisk::stop() {
     queue_.cancel();
     activity_ = Activity::idle;
+    mode_ = Mode::none;
+    extended_ = write_through_ = false;
+    lba_ = 0;
+    remaining_ = chunk_ = next_range_ = 0;
     ranges_.clear();
-    next_range_ = 0;
     drop_transfer();
     set_intrq(false);
 }
@@ -629,8 +632,8 @@ void AtaDisk::state(StateIo& io) {
 void AtaDisk::check_loaded(StateIo& io) {
     const bool settings = geometry_.heads >= 1 && geometry_.heads <= 16 && geometry_.sectors >= 1 &&
                           multiple_ <= kAtaMostMultiple && power_ <= Power::sleeping;
-    const bool command = mode_ <= Mode::dma && (mode_ != Mode::multiple || multiple_) &&
-                         activity_ <= Activity::trimming && ranges_.size() % kSectorSize == 0 && ranges_valid();
+    const bool command =
+        mode_ <= Mode::dma && activity_ <= Activity::trimming && ranges_.size() % kSectorSize == 0 && ranges_valid();
     if (!io.failed() && settings && command && loaded_transfer_sound()) return;
     io.fail(name_ + ": the saved state cannot be");
     reset();
@@ -641,6 +644,7 @@ bool AtaDisk::loaded_transfer_sound() {
     if (buffer().size() % kSectorSize || queue_.in_flight() > (waits ? 1 : 0)) return false;
     if (activity_ != Activity::reading && activity_ != Activity::writing && activity_ != Activity::verifying)
         return true;
+    if (mode_ == Mode::multiple && !multiple_) return false;
     if (lba_ > sectors_ || remaining_ > sectors_ - lba_ || remaining_ > 0x10000) return false;
     // A chunk read has left what remains when it is sent to the host; before, and when writing, it is part of it.
     if (activity_ == Activity::reading && !waits) return true;
