@@ -131,7 +131,10 @@ void Machine::round() {
         const u64 now = clock_.now(), next = scheduler_.next();
         budget = next <= now ? 1 : std::min(next - now, kVirtualSlice);
     }
-    switch (executor_->run(budget)) {
+    const u64 started = speed_ < kFullSpeed ? GuestClock::host_now() : 0;
+    const ExitReason exit = executor_->run(budget);
+    if (speed_ < kFullSpeed) rest(GuestClock::host_now() - started);
+    switch (exit) {
         case ExitReason::budget:
         case ExitReason::kicked:
             return;
@@ -142,6 +145,15 @@ void Machine::round() {
             cpu_->clear_attention(kAttentionShutdown);
             return request_reset();
     }
+}
+
+void Machine::set_speed(u64 millipercent) {
+    speed_ = millipercent;
+    clock_.set_speed(millipercent);
+}
+
+void Machine::rest(u64 host_nanoseconds) {
+    inputs_.wait(static_cast<u64>(u128{host_nanoseconds} * (kFullSpeed - speed_) / speed_));
 }
 
 void Machine::idle() {

@@ -62,6 +62,9 @@ class Machine final : public MachineControl {
     // CPU thread (an input command).
     void set_paused(bool paused);
     bool paused() const { return paused_; }
+    // Slow motion on the realtime clock: guest time and the CPU run at this share of real speed, in thousandths of a
+    // percent (100'000 is full speed).
+    void set_speed(u64 millipercent);
 
     // The whole machine, between two rounds of run(). Memory included.
     std::vector<u8> save();
@@ -77,8 +80,12 @@ class Machine final : public MachineControl {
   private:
     Machine(const MachineConfig& config, Log& log);
 
+    static constexpr u64 kFullSpeed = 100'000;
+
     void finish(RunResult result);
     void round();
+    // Slow motion: gives back the host time that the CPU was not entitled to.
+    void rest(u64 host_nanoseconds);
     // Nothing to do until the scheduler's next event or an input.
     void idle();
     void state(StateIo& io);
@@ -95,6 +102,7 @@ class Machine final : public MachineControl {
     std::vector<Device*> devices_;
 
     bool paused_ = false;
+    u64 speed_ = kFullSpeed;
     bool reset_requested_ = false;
     std::optional<RunResult> result_;
 };
