@@ -296,10 +296,8 @@ Result<void> NewFile::commit() {
     if (temporary_path_.empty()) {
         // A nameless file gets its name through its entry in /proc (open(2), O_TMPFILE); linkat does not replace.
         const std::string entry = "/proc/self/fd/" + std::to_string(descriptor_);
-        if (!replace_) {
-            if (::linkat(AT_FDCWD, entry.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
-            return failure("cannot create");
-        }
+        if (::linkat(AT_FDCWD, entry.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
+        if (!replace_ || errno != EEXIST) return failure("cannot create");
         const std::string temporary = path_ + "." + std::to_string(::getpid()) + ".part";
         if (::linkat(AT_FDCWD, entry.c_str(), AT_FDCWD, temporary.c_str(), AT_SYMLINK_FOLLOW) != 0)
             return failure("cannot create");
