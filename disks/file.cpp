@@ -159,10 +159,7 @@ Error HostFile::failure_at(const char* action, u64 offset, u64 length) const {
 Result<void> HostFile::lock(FileAccess access) {
     if (access == FileAccess::read_write) {
         if (take_lock(descriptor_, F_WRLCK, 0, 0)) return {};
-        return Error{ErrorKind::locked,
-                     name_ +
-                         ": is in use by another program; stop it, or open the image mode=shared once the other "
-                         "does not write to it"};
+        return Error{ErrorKind::locked, name_ + ": another program has it open; stop that program first"};
     }
     const bool free = take_lock(descriptor_, F_RDLCK, 0, 1) && take_lock(descriptor_, F_RDLCK, kQemuNoWriterByte, 1) &&
                       !anybody_holds(descriptor_, kQemuWriterByte);
