@@ -41,8 +41,9 @@ class ApicBus {
     void add(LocalApic& apic) { apics_.push_back(&apic); }
     void add(EoiListener& listener) { listeners_.push_back(&listener); }
 
-    // False when no local APIC matched the destination.
+    // False when no local APIC took the message.
     bool deliver(const ApicMessage& message);
+    // To all, or to all but one.
     void broadcast(const ApicMessage& message, const LocalApic* except);
     void end_of_interrupt(u8 vector);
 
@@ -84,35 +85,41 @@ class LocalApic final : public Device, public IrqInput, public InterruptControll
     // From the bus.
     u8 id() const { return id_; }
     bool accepts(u8 destination, bool logical) const;
-    u8 arbitration_priority() const;
-    void receive(const ApicMessage& message);
-    bool enabled() const { return bit(base_msr_, 11) && bit(spurious_, 8); }
+    u8 processor_priority() const;
+    // False when it does not take it: disabled by software, or an illegal vector.
+    bool receive(const ApicMessage& message);
+    bool globally_enabled() const { return bit(base_msr_, 11); }
+    bool enabled() const { return globally_enabled() && bit(spurious_, 8); }
 
     u32 read(u64 offset);
     void write(u64 offset, u32 value);
 
   private:
     enum Lvt : unsigned { kLvtTimer, kLvtThermal, kLvtPerformance, kLvtLint0, kLvtLint1, kLvtError, kLvts };
+    // IRR, ISR or TMR: 256 bits, one for each vector.
     using VectorSet = std::array<u32, 8>;
 
     void reset_registers();
-    void claim_page();
+    Result<void> claim_page();
+    void move_page();
+    u32 read_register(unsigned index);
+    void write_register(unsigned index, u32 value);
     void write_spurious(u32 value);
     void write_lvt(unsigned index, u32 value);
     void write_initial_count(u32 value);
     void write_divide(u32 value);
     void send_command();
     void write_eoi();
-    void raise_vector(u8 vector, bool level_triggered);
-    void raise_lvt(unsigned index);
-    void error(u8 bits);
-    void timer_expired();
-    u64 timer_period() const;
-    u64 divider() const;
+    bool raise_vector(u8 vector, bool level_triggered);
+    void raise_lint(unsigned pin);
+    void error(u8 error_bits);
+    bool masked(unsigned index) const { return bit(lvt_[index], 16); }
     bool timer_periodic() const { return bit(lvt_[kLvtTimer], 17); }
+    u64 timer_tick() const;
+    u64 timer_period() const { return initial_count_ * timer_tick(); }
     u32 current_count() const;
-    void restart_timer();
-    u8 processor_priority() const;
+    void continue_timer(u32 count);
+    void timer_expired();
     bool external_pending() const;
     std::optional<u8> deliverable() const;
     void update();
@@ -125,7 +132,7 @@ class LocalApic final : public Device, public IrqInput, public InterruptControll
     Claims claims_;
     Bus* mmio_ = nullptr;
     std::string name_;
-    u8 initial_id_;
+    const u8 initial_id_;
 
     u64 base_msr_ = 0;
     u8 id_ = 0;
@@ -143,8 +150,10 @@ class LocalApic final : public Device, public IrqInput, public InterruptControll
     VectorSet trigger_{};
     u32 initial_count_ = 0;
     u32 divide_ = 0;
-    u64 timer_start_ = 0;  // guest time at which the count was last equal to the initial count
-    std::array<bool, 2> lint_{};
+    bool timer_running_ = false;
+    u64 timer_start_ = 0;            // guest time at which the count was last equal to the initial count
+    std::array<bool, 2> lint_{};     // levels of the pins
+    bool external_request_ = false;  // an ExtINT message that waits to be acknowledged
     Event timer_;
 };
 

@@ -38,29 +38,29 @@ class Cmos final : public Device {
     void write(unsigned offset, u8 value);
 
   private:
-    struct Time;
     u8 read_register(u8 index);
     void write_register(u8 index, u8 value);
     void write_a(u8 value);
     void write_b(u8 value);
     u8 read_c();
-    bool updating() const;
-    bool running() const;
-    u8 encode(unsigned value) const;
+    bool oscillating() const;
+    bool update_in_progress() const;
+    u8 encode(u64 value) const;
     unsigned decode(u8 value) const;
-    u8 encode_hour(unsigned hour) const;
+    u8 encode_hour(u64 hour) const;
     unsigned decode_hour(u8 value) const;
-    i64 days() const;
-    unsigned second_of_day() const;
-    void set_time(i64 days, unsigned second_of_day);
+    u64 second_of_day() const;
+    void set_second_of_day(u64 second);
+    i64 date() const;
+    void set_date(i64 days);
     void add_seconds(u64 seconds);
-    bool alarm_between(unsigned second_of_day, u64 seconds) const;
-    bool alarm_matches(unsigned second_of_day) const;
-    u64 period() const;
+    bool alarm_within(u64 first, u64 seconds) const;
+    bool alarm_field(u8 index, u64 value) const;
+    u64 periodic_ticks(u64 when) const;
+    u64 periodic_rate() const;
     void catch_up();
     void update_line();
     void schedule();
-    void on_event();
 
     Scheduler& scheduler_;
     IrqLine irq_;
@@ -70,7 +70,7 @@ class Cmos final : public Device {
     u8 extended_index_ = 0;
     bool nmi_masked_ = false;
     u64 second_start_ = 0;  // guest time at which the second shown began
-    u64 ticks_seen_ = 0;    // periodic: guest time / period up to which PF is accounted for
+    u64 ticks_seen_ = 0;    // of the 32768 Hz oscillator: PF is accounted for up to here
     Event event_;
 };
 

@@ -70,24 +70,29 @@ class DmaController final : public Device {
         u8 unused = 0;  // so that the struct has no padding
     };
     struct Chip {
-        std::array<Registers, 4> channels;
+        std::array<Registers, 4> channels{};
         u8 command = 0;
-        u8 status = 0;    // TC bits 3:0; requests are kept below
-        u8 requests = 0;  // DREQ lines and the software request register
+        u8 terminal_counts = 0;  // status bits 3:0
+        u8 lines = 0;            // DREQ
+        u8 software = 0;         // the request register
         u8 mask = 0x0F;
-        u8 temporary = 0;
         bool high_byte = false;  // the byte pointer flip-flop
-        void reset();
+        void clear();
         void state(StateIo& io, std::string_view name);
     };
 
+    Chip& chip_of(unsigned number) { return chips_[number / 4]; }
+    const Chip& chip_of(unsigned number) const { return chips_[number / 4]; }
+    Registers& registers(unsigned number) { return chip_of(number).channels[number % 4]; }
+    const Registers& registers(unsigned number) const { return chip_of(number).channels[number % 4]; }
     bool granted(unsigned number) const;
+    DmaChannel::Direction direction(unsigned number) const;
     DmaChannel::Transfer transfer(unsigned number, DmaChannel::Direction direction, u8* data, size_t length);
-    void move(unsigned number, DmaChannel::Direction direction, u64 physical, u8* data, size_t length);
+    void move(unsigned number, DmaChannel::Direction direction, u8* data, size_t units);
     u64 physical(unsigned number) const;
-    u8 read_channel(Chip& chip, unsigned offset);
-    void write_channel(Chip& chip, unsigned offset, u8 value);
-    void write_command(Chip& chip, unsigned offset, u8 value);
+    void finish(unsigned number);
+    static u8 read_half(Chip& chip, u16 value);
+    static void write_half(Chip& chip, u16& base, u16& current, u8 value);
 
     PhysicalMemory& memory_;
     Claims claims_;

@@ -33,15 +33,23 @@ class Ide final : public PciDevice {
     void config_write(unsigned offset, unsigned size, u32 value) override;
 
   private:
-    // Claims or frees the legacy ports as the configuration space says.
-    void update_legacy_ports();
+    struct LegacyPorts {
+        BusRange command;
+        BusRange control;
+    };
+
+    // Legacy ports and bus mastering follow the configuration space.
+    void configuration_changed();
     void update_legacy_ports(unsigned channel);
+    void claim_command_block(unsigned channel);
+    void claim_control_block(unsigned channel);
+    void claim(BusRange& range, u64 base, u64 ports, BusRead read, BusWrite write);
     u64 read_bus_master(u64 offset, unsigned size);
     void write_bus_master(u64 offset, unsigned size, u64 value);
 
     std::array<IdeChannel, 2> channels_;
     std::array<std::unique_ptr<AtaDisk>, kDrives> disks_;
-    std::array<std::array<BusRange, 2>, 2> legacy_ports_;  // per channel: command block, control block
+    std::array<LegacyPorts, 2> legacy_ports_;
 };
 
 }  // namespace lodge

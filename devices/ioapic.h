@@ -36,10 +36,10 @@ class IoApic final : public Device, public IrqInput, public EoiListener {
     u32 read_register(u8 index) const;
     void write_register(u8 index, u32 value);
     void write_entry(unsigned pin, unsigned half, u32 value);
+    bool level_triggered(unsigned pin) const { return bit(entries_[pin], 15); }
     void service(unsigned pin);
 
     ApicBus& bus_;
-    Log& log_;
     Claims claims_;
     u8 initial_id_;
 

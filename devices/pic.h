@@ -10,10 +10,14 @@ namespace lodge {
 // One 8259A. Pins in, INT out; knows nothing of ports or of the other chip.
 class Pic {
   public:
+    // `master`: of the cascade (the SP/EN pin); pin 2 carries the slave.
+    explicit Pic(bool master) : master_(master) {}
+
     void reset();
     void state(StateIo& io, std::string_view name);
 
     void write(unsigned a0, u8 value);
+    // May end a poll: reads are not free of effects.
     u8 read(unsigned a0);
 
     // `level` of an input pin 0..7.
@@ -21,19 +25,18 @@ class Pic {
     // Pins whose bit is set are level triggered, whatever ICW1 said.
     void set_level_mask(u8 mask);
     u8 level_mask() const { return level_mask_; }
-    // The pins that carry slaves (ICW3 of a master); decides special fully nested mode.
     bool output() const { return pending().has_value(); }
 
     struct Acknowledged {
         u8 pin;
         u8 vector;
-        bool spurious;
     };
-    // The INTA sequence: takes the request into service. Without a request: pin 7, spurious.
+    // The INTA sequence: takes the request into service. Without a request: pin 7, and nothing comes into service.
     Acknowledged acknowledge();
-    u8 vector_base() const { return vector_base_; }
 
   private:
+    Pic(bool master, u8 inputs) : master_(master), inputs_(inputs) {}
+    // The pin to interrupt for, by mask, priority and what is in service.
     std::optional<unsigned> pending() const;
     bool level_triggered(unsigned pin) const { return level_all_ || bit(level_mask_, pin); }
     unsigned rank(unsigned pin) const { return (pin - lowest_priority_ - 1) & 7; }
@@ -43,8 +46,10 @@ class Pic {
     void write_ocw2(u8 value);
     void write_ocw3(u8 value);
     void end_of_interrupt(unsigned pin, bool rotate);
+    void take(unsigned pin);
     u8 poll();
 
+    bool master_;
     u8 inputs_ = 0;              // levels of the pins
     u8 request_ = 0;             // IRR
     u8 in_service_ = 0;          // ISR
@@ -87,8 +92,8 @@ class PicPair final : public Device, public IrqInput, public InterruptController
     void write_trigger(unsigned chip, u8 value);
     void update();
 
-    Pic master_;
-    Pic slave_;
+    Pic master_{true};
+    Pic slave_{false};
     IrqLine interrupt_;
     Claims claims_;
 };

@@ -42,15 +42,19 @@ class Ps2 final : public Device {
     enum class Origin : u8 { controller, keyboard, mouse };
 
     void command_with_data(u8 command, u8 value);
+    void set_command_byte(u8 value);
     void write_output_port(u8 value);
+    void pulse(u8 bits_high);
+    u8 output_port() const;
+    bool keyboard_enabled() const;
+    bool mouse_enabled() const;
     void reply(u8 value);
     void put(u8 value, Origin origin);
+    void put_keyboard_byte();
     void transfer();
     void schedule_transfer();
     void update_lines();
-    void keyboard_changed();
 
-    Scheduler& scheduler_;
     IrqLine keyboard_irq_;
     IrqLine mouse_irq_;
     A20Gate& gate_;

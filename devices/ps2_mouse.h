@@ -30,26 +30,31 @@ class Ps2Mouse {
   private:
     void reply(u8 value);
     void set_defaults();
-    void parameter(u8 value);
+    void parameter(u8 command, u8 value);
     void note_rate(u8 rate);
     void send_status();
-    void queue_movement(std::deque<u8>& into);
-    size_t packet_size() const { return id_ == 0 ? 3 : 4; }
-    bool moved() const { return dx_ || dy_ || dz_ || buttons_ != sent_buttons_; }
+    void fill_queue();
+    void send_movement(std::deque<u8>& into);
+    size_t packet_size() const { return id_ == kStandard ? 3 : 4; }
+    bool moved() const { return dx_ || dy_ || (dz_ && id_ != kStandard) || buttons_ != sent_buttons_; }
+
+    static constexpr u8 kStandard = 0;
+    static constexpr u8 kWheel = 3;
+    static constexpr u8 kExplorer = 4;
 
     std::deque<u8> queue_;
     std::deque<u8> replies_;
-    u8 last_sent_ = 0;
-    u8 pending_ = 0;
-    u8 id_ = 0;  // 0 standard, 3 wheel, 4 explorer
+    u8 last_sent_ = 0;  // for Resend
+    u8 pending_ = 0;    // the command that waits for its parameter; 0 when none
+    u8 id_ = kStandard;
     u8 rate_ = 100;
     u8 resolution_ = 2;
     bool scaling_ = false;
     bool reporting_ = false;
     bool remote_ = false;
     bool wrap_ = false;
-    std::array<u8, 2> knocks_{};  // the last sample rates set
-    i32 dx_ = 0;
+    std::array<u8, 2> knocks_{};  // the last sample rates set, newest first
+    i32 dx_ = 0;                  // movement not reported yet; y grows downwards
     i32 dy_ = 0;
     i32 dz_ = 0;
     u8 buttons_ = 0;

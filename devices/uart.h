@@ -45,21 +45,22 @@ class Uart final : public Device {
     size_t receive_capacity() const { return fifo_enabled() ? kFifo : 1; }
     size_t receive_trigger() const;
     u64 character_time() const;
-    u8 read_receiver();
     u8 interrupt_identity() const;
+    u8 read_receiver();
     u8 read_interrupt_identity();
     u8 read_line_status();
     u8 read_modem_status();
     u8 modem_inputs() const;
     void write_transmitter(u8 value);
+    void write_interrupt_enable(u8 value);
     void write_fifo_control(u8 value);
     void write_modem_control(u8 value);
-    void transmitted();
-    void fill_receiver();
     void accept(u8 value);
+    void arrived();
+    void expect_arrival();
+    void restart_timeout();
     void update();
 
-    Scheduler& scheduler_;
     CharPort* output_;
     IrqLine irq_;
     Log& log_;
@@ -74,15 +75,14 @@ class Uart final : public Device {
     u8 line_errors_ = 0;  // OE, PE, FE, BI of the line status register
     u8 modem_delta_ = 0;  // bits 3:0 of the modem status register
     u8 scratch_ = 0;
-    u16 divisor_ = 0;
+    u16 divisor_ = 12;
     std::deque<u8> received_;  // RBR or receive FIFO, first in front
     std::deque<u8> backlog_;   // bytes from the line that wait for room
-    u32 sending_ = 0;          // characters in the transmitter that have not "left" yet
     bool transmit_interrupt_ = false;
     bool receive_timeout_ = false;
-    Event sent_;
-    Event timeout_;
-    Event arrival_;
+    Event sent_;     // the transmitter becomes empty
+    Event timeout_;  // bytes have been waiting in the FIFO
+    Event arrival_;  // the next byte of the backlog has come over the line
 };
 
 }  // namespace lodge
