@@ -32,7 +32,9 @@ enum class OperandKind : u8 {
     xmm,        // reg: 0..15; size is what the instruction uses of it (4, 8, 16), 32 for YMM
     memory,     // base, index, scale, displacement, segment of the Insn; size in bytes, 0 where it has none (LEA) or
                 // depends on machine state (FXSAVE, XSAVE)
-    immediate,  // Insn::immediate, already sign- or zero-extended as the instruction wants it
+    immediate,  // Insn::immediate: sign-extended to 64 bits where the instruction sign-extends it to its operand size
+                // (Ib of 83, 6A, 6B; Iz under REX.W), else zero-extended; a second one (ENTER, EXTRQ, INSERTQ) is
+                // immediate2. size: bytes it was encoded in
     relative,   // Insn::immediate, signed, relative to the end of the instruction
     far,        // Insn::immediate is the offset, Insn::immediate2 the selector
     test,       // reg: n of TRn (486 only)
@@ -95,6 +97,23 @@ inline const Operand* Insn::memory() const {
 inline bool Insn::has_memory() const {
     return memory() != nullptr;
 }
+
+// String instructions (MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS) and XLAT have no operands: their memory is implicit.
+// operands[0] is then of kind none and its size is the element's: 1, 2, 4 or 8 bytes. Insn::segment is the source's.
+constexpr u8 element_size(const Insn& insn) {
+    return insn.operands[0].size;
+}
+
+// How `insn` uses operands[index]: facts().access, but for the instructions whose use depends on the form.
+Access operand_access(const Insn& insn, unsigned index);
+
+// What a CPU must have for this form: facts().feature, or the later feature where XMM forms came after MMX ones (SSE2)
+// or YMM forms after XMM ones (AVX2).
+CpuFeature required_feature(const Insn& insn);
+
+// Whether a block must end after `insn`: facts().ends_block, but a segment register load only if it is SS (its
+// interrupt shadow, SDM vol. 3, 6.8.3). Loads of other segments may still change what a translator has assumed of them.
+bool ends_block(const Insn& insn);
 
 static_assert(sizeof(Insn) <= 64, "one cache line");
 

@@ -1,0 +1,46 @@
+// CPU models: what CPUID says and which instructions exist. `--cpu NAME`.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "core/base/types.h"
+#include "core/decode/opcode.h"
+
+namespace lodge {
+
+struct CpuModel {
+    std::string_view name;
+    u32 family_model_stepping = 0;  // CPUID.1:EAX
+    u32 features_edx = 0;           // CPUID.1:EDX; zero: no CPUID instruction
+    u32 features_ecx = 0;           // CPUID.1:ECX
+    u32 extended_edx = 0;           // CPUID.80000001h:EDX
+    u32 extended_ecx = 0;
+    u32 structured_ebx = 0;  // CPUID.7.0:EBX
+    unsigned physical_bits = 32;
+    std::string_view brand;
+};
+
+// CPUID.1:EDX
+constexpr u32 kCpuidFpu = 1u << 0, kCpuidVme = 1u << 1, kCpuidDe = 1u << 2, kCpuidPse = 1u << 3, kCpuidTsc = 1u << 4,
+              kCpuidMsr = 1u << 5, kCpuidPae = 1u << 6, kCpuidMce = 1u << 7, kCpuidCx8 = 1u << 8, kCpuidApic = 1u << 9,
+              kCpuidSep = 1u << 11, kCpuidMtrr = 1u << 12, kCpuidPge = 1u << 13, kCpuidMca = 1u << 14,
+              kCpuidCmov = 1u << 15, kCpuidPat = 1u << 16, kCpuidPse36 = 1u << 17, kCpuidClflush = 1u << 19,
+              kCpuidMmx = 1u << 23, kCpuidFxsr = 1u << 24, kCpuidSse = 1u << 25, kCpuidSse2 = 1u << 26;
+// CPUID.80000001h:EDX
+constexpr u32 kCpuidNx = 1u << 20, kCpuidPage1Gb = 1u << 26, kCpuidLm = 1u << 29;
+
+// Whether the model has the instructions of a feature.
+bool has_feature(const CpuModel& model, CpuFeature feature);
+
+// The models this build runs, weakest first.
+const std::vector<CpuModel>& cpu_models();
+// Null when there is none of that name.
+const CpuModel* find_cpu_model(std::string_view name);
+
+struct CpuidResult {
+    u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+CpuidResult cpuid(const CpuModel& model, u32 leaf, u32 subleaf, bool apic_enabled, u64 cr4);
+
+}  // namespace lodge

@@ -1,0 +1,53 @@
+// A direct-mapped translation look-aside buffer: linear page to host pointer, with one tag per kind of access. A tag
+// that does not permit the access holds an address whose page has another index, so one unsigned compare,
+//     linear - tag <= 4096 - size
+// covers the page, the permission and page crossing at once.
+#pragma once
+
+#include <array>
+
+#include "core/base/types.h"
+#include "core/memory/physical_memory.h"
+
+namespace lodge {
+
+struct TlbEntry {
+    u64 read_tag;
+    u64 write_tag;
+    u64 fetch_tag;
+    u64 addend;  // host address = linear + addend
+};
+
+class Tlb {
+  public:
+    static constexpr unsigned kEntries = 1024;
+
+    Tlb();
+
+    static unsigned index(u64 linear) { return (linear / kPageSize) % kEntries; }
+    // Never matches a linear address that maps to the entry: it lies in the next entry's page.
+    static u64 invalid_tag(unsigned index) { return u64{1} << 63 | u64{(index + 1) % kEntries} * kPageSize; }
+
+    TlbEntry& entry(u64 linear) { return entries_[index(linear)]; }
+
+    // Replaces the entry for `linear`'s page.
+    void fill(u64 linear, const TlbEntry& entry, bool global);
+    void clear();
+    // As a load of CR3 does: pages that are not global.
+    void clear_non_global();
+    void clear_page(u64 linear);
+    // Forgets the right to write through this host page (an address in the backing, 4096-aligned).
+    void forbid_writes(const u8* host_page);
+
+  private:
+    void invalidate(unsigned index);
+
+    std::array<TlbEntry, kEntries> entries_;
+    // Only what was filled is cleared: which entries those are, and whether they are global.
+    std::array<bool, kEntries> global_{};
+    std::array<bool, kEntries> filled_{};
+    std::array<u16, kEntries> log_{};
+    unsigned logged_ = 0;
+};
+
+}  // namespace lodge
