@@ -64,7 +64,7 @@ u8 IdeChannel::read_byte(unsigned index) {
 }
 
 u8 IdeChannel::read_register(unsigned index) const {
-    if (empty()) return 0xFF;
+    if (empty()) return static_cast<u8>(kFloating);
     const bool high_order = control_ & kHighOrder;
     if (selected()) return selected()->read_register(index, high_order);
     return index == kIdeStatus ? 0 : drives_[!slave_]->read_register(index, high_order);
