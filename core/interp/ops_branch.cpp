@@ -1,0 +1,194 @@
+// Near branches. The target is checked before anything is written, so that a faulting branch changes nothing.
+#include "core/interp/bind.h"
+#include "core/interp/condition.h"
+#include "core/interp/stack.h"
+
+namespace lodge {
+
+namespace {
+
+// T is the operand size: it cuts the target (SDM vol. 2, "JMP", "Jcc", "CALL"). u64 only in 64-bit code.
+template <class T>
+inline bool branch_to(Cpu& cpu, u64 target) {
+    if constexpr (sizeof(T) == 8) return cpu.branch_to(target);
+    target = static_cast<T>(target);
+    if (target > cpu.state.segment(Segment::cs).limit && !cpu.code64()) [[unlikely]]
+        return cpu.raise_gp();
+    cpu.state.ip = target;
+    return true;
+}
+template <class T>
+inline bool branch_relative(Cpu& cpu, const Insn& insn) {
+    return branch_to<T>(cpu, next_ip(cpu, insn) + insn.immediate);
+}
+inline bool fall_through(Cpu& cpu, const Insn& insn) {
+    cpu.state.ip = next_ip(cpu, insn);
+    return true;
+}
+
+struct op_jmp_relative {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        return branch_relative<T>(cpu, insn);
+    }
+};
+
+template <unsigned Code>
+struct op_jcc {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        return condition<Code>(cpu.state.status) ? branch_relative<T>(cpu, insn) : fall_through(cpu, insn);
+    }
+};
+
+template <class Source>
+struct op_jmp_indirect {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        T target;
+        return Source::template read<T>(cpu, insn, target) && branch_to<T>(cpu, target);
+    }
+};
+
+struct op_call_relative {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        return branch_relative<T>(cpu, insn) && push<T>(cpu, insn, static_cast<T>(next_ip(cpu, insn)));
+    }
+};
+
+template <class Source>
+struct op_call_indirect {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        T target;
+        return Source::template read<T>(cpu, insn, target) && branch_to<T>(cpu, target) &&
+               push<T>(cpu, insn, static_cast<T>(next_ip(cpu, insn)));
+    }
+};
+
+// rSP moves only when the target is good.
+struct op_ret {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        const u64 before = cpu.state.gpr[kRsp];
+        T target;
+        if (!pop<T>(cpu, insn, target)) return false;
+        if (branch_to<T>(cpu, target)) [[likely]]
+            return true;
+        cpu.state.gpr[kRsp] = before;
+        return false;
+    }
+};
+struct op_ret_immediate {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        if (!op_ret::run<T>(cpu, insn)) return false;
+        cpu.set_stack_pointer(cpu.state.gpr[kRsp] + static_cast<u16>(insn.immediate));
+        return true;
+    }
+};
+
+// --- LOOP and JCXZ: the address size says which counter.
+
+template <class T, class Counter>
+bool op_jcxz(Cpu& cpu, const Insn& insn) {
+    return get_gpr<Counter>(cpu, kRcx) == 0 ? branch_relative<T>(cpu, insn) : fall_through(cpu, insn);
+}
+
+enum class LoopKind : u8 { plain, while_zero, while_not_zero };
+
+template <LoopKind kind, class T, class Counter>
+bool op_loop(Cpu& cpu, const Insn& insn) {
+    const Counter count = static_cast<Counter>(get_gpr<Counter>(cpu, kRcx) - 1);
+    bool taken = count != 0;
+    if (kind == LoopKind::while_zero) taken = taken && cpu.state.status.zero();
+    if (kind == LoopKind::while_not_zero) taken = taken && !cpu.state.status.zero();
+    if (!(taken ? branch_relative<T>(cpu, insn) : fall_through(cpu, insn))) return false;
+    set_gpr<Counter>(cpu, kRcx, count);
+    return true;
+}
+
+template <LoopKind kind>
+struct op_loop_by_counter {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        switch (insn.address_size) {
+            case 2:
+                return op_loop<kind, T, u16>(cpu, insn);
+            case 4:
+                return op_loop<kind, T, u32>(cpu, insn);
+            default:
+                return op_loop<kind, T, u64>(cpu, insn);
+        }
+    }
+};
+struct op_jcxz_by_counter {
+    template <class T>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        switch (insn.address_size) {
+            case 2:
+                return op_jcxz<T, u16>(cpu, insn);
+            case 4:
+                return op_jcxz<T, u32>(cpu, insn);
+            default:
+                return op_jcxz<T, u64>(cpu, insn);
+        }
+    }
+};
+
+template <class Form>
+InsnHandler bind_branch_form(const Insn& insn) {
+    switch (insn.operand_size) {
+        case 2:
+            return ending<Form::template run<u16>>;
+        case 4:
+            return ending<Form::template run<u32>>;
+        default:
+            return ending<Form::template run<u64>>;
+    }
+}
+
+template <class Sequence>
+struct Jcc;
+template <unsigned... Code>
+struct Jcc<std::integer_sequence<unsigned, Code...>> {
+    static InsnHandler bind(const Insn& insn, unsigned code) {
+        static constexpr InsnHandler (*binders[])(const Insn&) = {bind_branch_form<op_jcc<Code>>...};
+        return binders[code](insn);
+    }
+};
+
+template <class Relative, template <class> class Indirect>
+InsnHandler bind_jump(const Insn& insn) {
+    if (is_register(insn, 0)) return bind_branch_form<Indirect<RegisterOperand<0>>>(insn);
+    if (is_memory(insn, 0)) return bind_branch_form<Indirect<MemoryOperand>>(insn);
+    return bind_branch_form<Relative>(insn);
+}
+
+}  // namespace
+
+InsnHandler bind_branch(const Insn& insn) {
+    if (const unsigned code = condition_index(insn.opcode, Opcode::JO); code < 16)
+        return Jcc<std::make_integer_sequence<unsigned, 16>>::bind(insn, code);
+    switch (insn.opcode) {
+        case Opcode::JMP:
+            return bind_jump<op_jmp_relative, op_jmp_indirect>(insn);
+        case Opcode::CALL:
+            return bind_jump<op_call_relative, op_call_indirect>(insn);
+        case Opcode::RET:
+            return is_immediate(insn, 0) ? bind_branch_form<op_ret_immediate>(insn) : bind_branch_form<op_ret>(insn);
+        case Opcode::LOOP:
+            return bind_branch_form<op_loop_by_counter<LoopKind::plain>>(insn);
+        case Opcode::LOOPZ:
+            return bind_branch_form<op_loop_by_counter<LoopKind::while_zero>>(insn);
+        case Opcode::LOOPNZ:
+            return bind_branch_form<op_loop_by_counter<LoopKind::while_not_zero>>(insn);
+        case Opcode::JCXZ:
+            return bind_branch_form<op_jcxz_by_counter>(insn);
+        default:
+            return nullptr;
+    }
+}
+
+}  // namespace lodge

@@ -1,0 +1,133 @@
+// A VGA with the Bochs VBE extensions ("dispi", id B0C5h) and linear video memory: the display part of PCI device
+// 1234:1111. The PCI function around it (configuration space, BARs, ROM) is the board's: BAR 0 maps vram_offset() /
+// vram_size() of the backing, BAR 2 passes its accesses to read_registers / write_registers.
+// Source: IBM VGA: "Personal System/2 Hardware Interface Technical Reference", Video Subsystem (1992), with the
+// register names of FreeVGA; dispi: Bochs' "VBE DISPI interface" description (vbe_display_api.txt).
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "core/memory/physical_memory.h"
+#include "core/scheduler.h"
+#include "devices/claims.h"
+#include "devices/platform.h"
+#include "devices/ports.h"
+
+namespace lodge {
+
+class Vga final : public Device {
+  public:
+    static constexpr u64 kDefaultVram = 16 * kMiB;
+    static constexpr u64 kRegisterBlock = 4096;  // size of BAR 2
+
+    // `vram_offset`, `vram_size`: its part of the backing, multiples of 64 KiB, at least 256 KiB.
+    Vga(PhysicalMemory& memory, Scheduler& scheduler, Log& log, u64 vram_offset, u64 vram_size);
+
+    // Claims 3B0h-3DFh, 1CEh-1D1h and A0000h-BFFFFh.
+    Result<void> attach(Platform& platform);
+
+    std::string_view name() const override { return "vga"; }
+    void reset() override;
+    // Video memory is part of the backing and is saved with it.
+    void state(StateIo& io) override;
+
+    u64 vram_offset() const { return vram_offset_; }
+    u64 vram_size() const { return vram_size_; }
+    // BAR 2: VGA ports 3C0h-3DFh at 400h, dispi registers as words at 500h.
+    u64 read_registers(u64 offset, unsigned size);
+    void write_registers(u64 offset, unsigned size, u64 value);
+
+    // The picture as it is now. Valid until the next call.
+    Frame render();
+    // What a text mode's cells show, one line per row without trailing blanks; empty in graphics modes. Code page 437
+    // bytes outside 20h..7Eh show as '?'.
+    std::string text_screen() const;
+
+    u8 read_port(u16 port);
+    void write_port(u16 port, u8 value);
+    u16 read_dispi(u16 index) const;
+    void write_dispi(u16 index, u16 value);
+    u8 read_window(u64 offset);
+    void write_window(u64 offset, u8 value);
+
+  private:
+    struct TextScreen;
+    static constexpr unsigned kSequencers = 8;
+    static constexpr unsigned kControllers = 25;  // CRTC
+    static constexpr unsigned kGraphics = 16;
+    static constexpr unsigned kAttributes = 32;
+    static constexpr unsigned kDispis = 11;
+
+    bool colour() const { return bit(misc_, 0); }
+    bool dispi_on() const;
+    bool linear() const;
+    u8* vram() const;
+    u8& plane_byte(u32 address, unsigned plane) const { return vram()[(u64{address} * 4 + plane) % vram_size_]; }
+    void touched(u64 offset, u64 length);
+    u8 read_status1();
+    u8 read_attribute() const;
+    void write_attribute(u8 value);
+    u8 read_dac();
+    void write_dac(u8 value);
+    void write_crtc(u8 index, u8 value);
+    std::optional<u32> window_address(u64 offset) const;
+    u8 planar_read(u32 address);
+    void planar_write(u32 address, u8 planes, u8 value);
+    u64 line_time() const;
+    u64 frame_lines() const;
+    unsigned visible_lines() const;
+    u32 start_address() const;
+    unsigned row_pitch() const;
+    void enable_dispi(u16 value);
+    u16 dispi_limit(u16 index) const;
+    u32 palette_colour(u8 index) const;
+    u32 attribute_colour(u8 index) const;
+    TextScreen text_layout() const;
+    void resize(unsigned width, unsigned height);
+    void render_blank();
+    void render_text();
+    void render_planar();
+    void render_cga();
+    void render_256();
+    void render_dispi();
+
+    PhysicalMemory& memory_;
+    Scheduler& scheduler_;
+    Log& log_;
+    Claims claims_;
+    u64 vram_offset_;
+    u64 vram_size_;
+
+    u8 misc_ = 0;
+    u8 feature_ = 0;
+    u8 enable_ = 0;  // 3C3h
+    u8 sequencer_index_ = 0;
+    u8 crtc_index_ = 0;
+    u8 graphics_index_ = 0;
+    u8 attribute_index_ = 0;
+    bool attribute_data_ = false;  // the flip-flop of 3C0h
+    std::array<u8, kSequencers> sequencer_{};
+    std::array<u8, kControllers> crtc_{};
+    std::array<u8, kGraphics> graphics_{};
+    std::array<u8, kAttributes> attribute_{};
+    u8 dac_mask_ = 0xFF;
+    u8 dac_read_ = 0;
+    u8 dac_write_ = 0;
+    u8 dac_component_ = 0;
+    bool dac_reading_ = false;
+    std::array<u8, 768> dac_{};
+    std::array<u8, 4> latches_{};
+    u16 dispi_index_ = 0;
+    std::array<u16, kDispis> dispi_{};
+    u32 bank_ = 0;
+
+    std::vector<u32> pixels_;
+    unsigned width_ = 0;
+    unsigned height_ = 0;
+};
+
+}  // namespace lodge
