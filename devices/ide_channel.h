@@ -2,8 +2,8 @@
 // port) and a bus master.
 //
 // Both drives latch what the guest writes to the command block; the selected one answers and takes commands. Where the
-// selected drive is missing the other answers for it, with a status of 0 (ATA/ATAPI-6 9.16.1). On an empty cable all
-// lines float high but DD7, which the host pulls down so that nobody waits for BSY (ATA/ATAPI-6 4.3).
+// selected drive is missing the other answers for it, with a status of 0 (ATA/ATAPI-6, Device 0 only). On an empty
+// cable all lines float high but DD7, which the host pulls down so that nobody waits for BSY (ATA/ATAPI-6, signal DD7).
 #pragma once
 
 #include <array>
