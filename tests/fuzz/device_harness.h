@@ -1,5 +1,5 @@
-// What unit tests and fuzz targets of devices stand on: a machine's clockwork on the virtual clock, with lines, pins and ports that
-// remember what happened to them.
+// What unit tests and fuzz targets of devices stand on: a machine's clockwork on the virtual clock, with lines, pins
+// and ports that remember what happened to them.
 #pragma once
 
 #include <array>
@@ -131,13 +131,14 @@ inline bool load(Device& device, std::span<const u8> saved) {
     return !io.failed();
 }
 
-// Saves `device`, loads that into `other` and saves again.
+// Saves `device`, loads that into `other`, which belongs to another board, and saves again.
 inline bool same_after_load(Device& device, Device& other) {
     const auto saved = save(device);
     return load(other, saved) && save(other) == saved;
 }
 
-// Does what a fuzzer's bytes say to the board: port and memory-mapped accesses of all sizes, time, inputs, save and load.
+// Does what a fuzzer's bytes say to the board: port and memory-mapped accesses of all sizes, time, inputs, save and
+// load.
 class DeviceFuzzer {
   public:
     DeviceFuzzer(TestBoard& board, Device& device) : board_(board), device_(device) {}
