@@ -88,6 +88,10 @@ void InterpreterEngine::load_state(Cpu& cpu, const InsnState& state, bool code64
     cpu.reset();
     CpuState& to = cpu.state;
     for (unsigned i = 0; i < 6; ++i) set_flat(to.segments[i], kData, 0xC0F3, true);
+    for (const Segment segment : {Segment::fs, Segment::gs}) {  // null, as on the host
+        to.segment(segment) = SegmentState{};
+        to.segment(segment).attributes = kSegmentUnusable;
+    }
     set_flat(to.segment(Segment::cs), code64 ? kCode64 : kCode32, code64 ? 0xA0FB : 0xC0FB, false);
     to.gdtr.base = kGdt;
     to.gdtr.limit = 0x3F;
@@ -133,6 +137,13 @@ InsnState InterpreterEngine::final_state(const Cpu& cpu) const {
     return state;
 }
 
+// Integer instructions are tried whatever the CPU model has: a test that runs them asks the host first.
+InsnHandler bind_anything(const Insn& insn, const CpuModel& model) {
+    for (const auto binder : {bind_integer, bind_move, bind_shift})
+        if (const InsnHandler handler = binder(insn)) return handler;
+    return bind(insn, model);
+}
+
 // At least one instruction, up to `end`; false when not even one could be fetched and decoded.
 bool InterpreterEngine::decode_block(Cpu& cpu, u64 end) {
     unsigned count = 0;
@@ -150,7 +161,7 @@ bool InterpreterEngine::decode_block(Cpu& cpu, u64 end) {
         insn.block_index = static_cast<u8>(count++);
         insn.block_offset = static_cast<u16>(ip - cpu.state.ip);
         if (insn.base == kBlockIp) insn.displacement += insn.block_offset + insn.length;
-        insn.run = bind(insn, cpu.model());
+        insn.run = bind_anything(insn, cpu.model());
         ip += insn.length;
         if (ends_block(insn)) break;
     }
