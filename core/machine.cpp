@@ -75,6 +75,7 @@ void Machine::reset() {
     for (Device* device : devices_) device->reset();
     cpu_->reset();
     reset_requested_ = false;
+    if (after_reset_) after_reset_();
 }
 
 void Machine::finish(RunResult result) {

@@ -53,8 +53,9 @@ class Machine final : public MachineControl {
     void add_device(Device& device) { devices_.push_back(&device); }
     void set_executor(std::unique_ptr<Executor> executor) { executor_ = std::move(executor); }
 
-    // RESET: every device, then the CPU.
+    // RESET: every device, then the CPU, then `after_reset` (a direct boot puts its kernel back).
     void reset();
+    void after_reset(std::function<void()> action) { after_reset_ = std::move(action); }
     // Runs until the guest or somebody ends it. May be called again after RunEnd::stopped.
     RunResult run();
     // From any thread: run() returns RunEnd::stopped.
@@ -101,6 +102,7 @@ class Machine final : public MachineControl {
     std::unique_ptr<Executor> executor_;
     std::vector<Device*> devices_;
 
+    std::function<void()> after_reset_;
     bool paused_ = false;
     u64 speed_ = kFullSpeed;
     bool reset_requested_ = false;

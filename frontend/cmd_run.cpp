@@ -142,6 +142,19 @@ void list_cpu_models() {
     for (const CpuModel& model : cpu_models()) std::printf("%s\n", std::string(model.name).c_str());
 }
 
+void print_registers(const Cpu& cpu) {
+    static constexpr const char* kNames[8] = {"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"};
+    const CpuState& state = cpu.state;
+    for (unsigned i = 0; i < 8; ++i)
+        std::fprintf(stderr, "%s=%08llx%s", kNames[i], static_cast<unsigned long long>(state.gpr[i]),
+                     i % 4 == 3 ? "\n" : " ");
+    std::fprintf(stderr, "cs:ip=%04x:%08llx eflags=%08x cr0=%08llx cr2=%08llx cr3=%08llx cr4=%08llx%s\n",
+                 state.segment(Segment::cs).selector, static_cast<unsigned long long>(state.ip), cpu.eflags() | 2,
+                 static_cast<unsigned long long>(state.cr0), static_cast<unsigned long long>(state.cr2),
+                 static_cast<unsigned long long>(state.cr3), static_cast<unsigned long long>(state.cr4),
+                 state.halted ? " halted" : "");
+}
+
 Result<int> run_machine(const CLI::App& command, RunConfig& config) {
     LODGE_TRY(read_machine_file(command, config));
     if (config.cpu == "help") {
@@ -173,6 +186,7 @@ Result<int> run_machine(const CLI::App& command, RunConfig& config) {
     if (config.stats)
         std::fprintf(stderr, "instructions: %llu\nseconds: %.3f\n",
                      static_cast<unsigned long long>(machine.cpu().state.retired), session.seconds());
+    if (config.verbose) print_registers(machine.cpu());
     if (!config.screenshot.empty()) LODGE_TRY(write_png((*pc)->pc().vga().render(), config.screenshot));
     return status;
 }

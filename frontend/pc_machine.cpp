@@ -2,7 +2,14 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include "core/interp/interpreter.h"
+#include "devices/linux_loader.h"
 #include "disks/open_image.h"
 #include "roms/firmware.h"
 
@@ -66,6 +73,17 @@ Result<std::vector<BootSource>> boot_order(const RunConfig& config) {
     for (const auto& [name, source] : sources)
         if (name != config.boot) order.push_back(source);
     return order;
+}
+
+Result<std::vector<u8>> read_file(const std::string& option, const std::string& path) {
+    const auto failed = [&](const char* why) { return usage(option + " " + path + ": " + why); };
+    std::error_code error;
+    if (std::filesystem::is_directory(path, error)) return failed("is a folder");
+    std::ifstream file(path, std::ios::binary);
+    if (!file) return failed(std::strerror(errno));
+    std::vector<u8> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    if (file.bad()) return failed("cannot be read");
+    return bytes;
 }
 
 Result<void> open_disks(const RunConfig& config, PcConfig& board) {
@@ -147,7 +165,32 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
 }
 
 Result<void> PcMachine::boot_directly(const RunConfig& config) {
-    return usage("--kernel " + config.kernel);
+    auto kernel = read_file("--kernel", config.kernel);
+    if (!kernel) return kernel.error();
+    kernel_ = std::move(*kernel);
+    if (!config.initrd.empty()) {
+        auto initrd = read_file("--initrd", config.initrd);
+        if (!initrd) return initrd.error();
+        initrd_ = std::move(*initrd);
+    }
+    command_line_ = config.append;
+    if (auto loaded = place_kernel(); !loaded)
+        return Error{loaded.error().kind, "--kernel " + config.kernel + ": " + loaded.error().context};
+    // What has fitted once fits again.
+    machine_->after_reset([this] { static_cast<void>(place_kernel()); });
+    return {};
+}
+
+Result<void> PcMachine::place_kernel() {
+    const auto entry = load_linux(*pc_, {kernel_, initrd_, command_line_, false});
+    if (!entry) return entry.error();
+    Cpu& cpu = machine_->cpu();
+    cpu.state.gdtr.base = entry->gdt_base;
+    cpu.state.gdtr.limit = entry->gdt_limit;
+    cpu.enter_flat_protected(entry->code_selector, entry->data_selector);
+    cpu.state.gpr[kRsi] = entry->esi;
+    cpu.state.ip = entry->eip;
+    return {};
 }
 
 }  // namespace lodge

@@ -24,12 +24,16 @@ class PcMachine {
   private:
     PcMachine() = default;
     Result<void> boot_directly(const RunConfig& config);
+    Result<void> place_kernel();
 
     // In order of destruction: the board's devices use the machine's parts and these ports.
     std::unique_ptr<CharPort> serial_, debug_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<Pc> pc_;
     bool serial_on_stdio_ = false;
+    // Direct boot: what is put into memory after every reset.
+    std::vector<u8> kernel_, initrd_;
+    std::string command_line_;
 };
 
 }  // namespace lodge

@@ -119,6 +119,8 @@ class Cpu final : public CpuPins, private MemoryListener {
         return state.segment(Segment::ss).attributes & kSegmentBig ? 4 : 2;
     }
     u64 stack_mask() const { return ~u64{0} >> (64 - 8 * stack_size()); }
+    // Protected mode with flat 32-bit segments, as a boot protocol wants it: CS `code`, the others `data`.
+    void enter_flat_protected(u16 code, u16 data);
     // After CR0, CR3, CR4, EFER, CPL, EFLAGS.VM/AC, CS have changed: recomputes what is derived from them.
     void mode_changed();
 

@@ -28,6 +28,15 @@ void Cpu::set_flat_segments(u16 code, u16 stack, unsigned cpl) {
     mode_changed();
 }
 
+void Cpu::enter_flat_protected(u16 code, u16 data) {
+    state.cr0 |= kCr0Pe;
+    set_flat_segments(code, data, 0);
+    for (const Segment which : {Segment::es, Segment::ds, Segment::fs, Segment::gs}) {
+        make_flat(state.segment(which), data, kDataType, 0);
+        update_spans(state.segment(which));
+    }
+}
+
 bool Cpu::sysenter() {
     if (!protected_mode() || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
     set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
