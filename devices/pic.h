@@ -56,7 +56,6 @@ class Pic {
     u8 mask_ = 0;                // IMR
     u8 level_mask_ = 0;          // ELCR
     u8 vector_base_ = 0;         // ICW2 bits 7:3
-    u8 cascade_ = 0;             // ICW3
     u8 lowest_priority_ = 7;     // the pin with the lowest priority
     u8 icw_step_ = 0;            // the ICW expected next (2..4); 0 when initialised
     bool level_all_ = false;     // ICW1 LTIM

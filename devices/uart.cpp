@@ -48,7 +48,8 @@ constexpr u8 kCarrier = 0x80;
 // The baud generator's input and the bits of time it gives per baud (data sheet 8.3).
 constexpr u64 kClockHertz = 1'843'200;
 constexpr u64 kClocksPerBit = 16;
-// What is written counts as sent after this time, not after the line's: consoles would be slow for nothing.
+// After a byte is written the transmitter's interrupt comes this much later: long enough for a handler to leave first.
+// The line's own time is not kept: consoles would be slow for nothing.
 constexpr u64 kSendTime = 1000;
 
 constexpr RegisterInfo kRegisters[] = {{0, 8, "RBR/THR/DLL"}, {1, 8, "IER/DLM"}, {2, 8, "IIR/FCR"}, {3, 8, "LCR"},
@@ -220,9 +221,8 @@ u8 Uart::read_interrupt_identity() {
 }
 
 u8 Uart::read_line_status() {
-    u8 value = line_errors_;
+    u8 value = line_errors_ | kTransmitterEmpty;
     if (!received_.empty()) value |= kDataReady;
-    if (!sent_.pending()) value |= kTransmitterEmpty;
     line_errors_ = 0;
     update();
     return value;
@@ -244,7 +244,8 @@ u8 Uart::read_modem_status() {
 
 void Uart::write_transmitter(u8 value) {
     transmit_interrupt_ = false;
-    if (!sent_.pending()) sent_.schedule_in(kSendTime);
+    // While the interrupt is off nobody can tell when the byte has left; enabling it asks at once.
+    if ((interrupt_enable_ & kTransmitEnable) && !sent_.pending()) sent_.schedule_in(kSendTime);
     if (loopback()) {
         accept(value);
     } else if (output_) {
@@ -256,8 +257,7 @@ void Uart::write_transmitter(u8 value) {
 void Uart::write_interrupt_enable(u8 value) {
     value &= 0x0F;
     // Enabling it with an empty transmitter asks at once (data sheet 8.7).
-    const bool enabling = (value & ~interrupt_enable_) & kTransmitEnable;
-    if (enabling && !sent_.pending()) transmit_interrupt_ = true;
+    if ((value & ~interrupt_enable_) & kTransmitEnable) transmit_interrupt_ = true;
     interrupt_enable_ = value;
     update();
 }

@@ -80,7 +80,7 @@ class Uart final : public Device {
     std::deque<u8> backlog_;   // bytes from the line that wait for room
     bool transmit_interrupt_ = false;
     bool receive_timeout_ = false;
-    Event sent_;     // the transmitter becomes empty
+    Event sent_;     // the transmitter tells that it is empty
     Event timeout_;  // bytes have been waiting in the FIFO
     Event arrival_;  // the next byte of the backlog has come over the line
 };

@@ -8,10 +8,21 @@ bool op_undefined(Cpu& cpu, const Insn&) {
     return cpu.raise_ud();
 }
 
+// A CPU that lacks TZCNT or LZCNT ignores their F3 prefix (SDM vol. 2, "TZCNT", "LZCNT").
+Opcode without_prefix(Opcode opcode) {
+    if (opcode == Opcode::TZCNT) return Opcode::BSF;
+    if (opcode == Opcode::LZCNT) return Opcode::BSR;
+    return opcode;
+}
+
 }  // namespace
 
-InsnHandler bind(const Insn& insn, const CpuModel& model) {
-    if (!has_feature(model, required_feature(insn))) return chained<op_undefined>;
+InsnHandler bind(const Insn& decoded, const CpuModel& model) {
+    Insn insn = decoded;
+    if (!has_feature(model, required_feature(insn))) {
+        insn.opcode = without_prefix(insn.opcode);
+        if (!has_feature(model, required_feature(insn))) return chained<op_undefined>;
+    }
     using Binder = InsnHandler (*)(const Insn&);
     static constexpr Binder kBinders[] = {bind_integer, bind_move,   bind_branch, bind_shift,
                                           bind_string,  bind_system, bind_x87,    bind_simd};
