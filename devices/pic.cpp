@@ -47,8 +47,9 @@ void Pic::state(StateIo& io, std::string_view name) {
         io.field("poll", poll_);
         io.field("read_in_service", read_in_service_);
     });
-    if (lowest_priority_ > 7 || icw_step_ > 4) io.fail("pic: no such priority or initialisation step");
-    lowest_priority_ &= 7;
+    if (lowest_priority_ <= 7 && icw_step_ <= 4) return;
+    io.fail("pic: no such priority or initialisation step");
+    reset();
 }
 
 void Pic::write(unsigned a0, u8 value) {

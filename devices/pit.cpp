@@ -17,6 +17,9 @@ constexpr u64 kRefreshTicks = 18;
 constexpr RegisterInfo kRegisters[] = {{0, 8, "COUNTER0"}, {1, 8, "COUNTER1"}, {2, 8, "COUNTER2"}, {3, 8, "CONTROL"}};
 constexpr RegisterInfo kPort61Registers[] = {{0, 8, "NMI_STATUS_CONTROL"}};
 
+// Far beyond any guest's life, and what still fits 64 bits as nanoseconds.
+constexpr u64 kLastTick = u64{1} << 53;
+
 // The next tick after `now` of those that are `first` plus multiples of `period`.
 u64 next_multiple(u64 first, u64 period, u64 now) {
     return now < first ? first : first + ((now - first) / period + 1) * period;
@@ -59,7 +62,7 @@ void PitChannel::state(StateIo& io, std::string_view name) {
         io.field("latched_status", latched_status_);
     });
     const bool sound = mode_ <= 5 && access_ >= 1 && access_ <= 3 && register_ - 1 < 65536 && period_ - 1 < 65536 &&
-                       phase_ < 65536 && latched_bytes_ <= 2;
+                       phase_ < 65536 && latched_bytes_ <= 2 && std::max({start_, frozen_, reload_at_}) <= kLastTick;
     if (sound) return;
     io.fail("pit: counter values out of range");
     reset();

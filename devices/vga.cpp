@@ -88,6 +88,10 @@ constexpr u8 all_if(bool condition) {
     return condition ? 0xFF : 0x00;
 }
 
+bool valid_depth(u16 depth) {
+    return depth == 4 || depth == 8 || depth == 15 || depth == 16 || depth == 24 || depth == 32;
+}
+
 u8 rotate_right(u8 value, unsigned count) {
     return std::rotr(value, static_cast<int>(count));
 }
@@ -180,10 +184,19 @@ void Vga::state(StateIo& io) {
         io.field("dispi_index", dispi_index_);
         io.field("dispi", dispi_);
     });
+    if (io.loading()) confine();
+}
+
+// After loading: every register holds what the guest could have written, for the rest of this file relies on it.
+void Vga::confine() {
+    sequencer_index_ &= 7;
+    for (unsigned i = 0; i < kSequencers; ++i) sequencer_[i] &= kSequencerWritable[i];
+    for (unsigned i = 0; i < kGraphics; ++i) graphics_[i] &= kGraphicsWritable[i];
+    for (unsigned i = 0; i < kAttributes; ++i) attribute_[i] &= kAttributeWritable[i];
     if (dac_component_ > 2) dac_component_ = 0;
-    // A state from elsewhere must not ask for a picture without end.
     dispi_[kXResolution] = std::min(dispi_[kXResolution], kMostWidth);
     dispi_[kYResolution] = std::min(dispi_[kYResolution], kMostHeight);
+    if (!valid_depth(dispi_[kBitsPerPixel])) dispi_[kBitsPerPixel] = 8;
 }
 
 u64 Vga::read_registers(u64 offset, unsigned size) {
@@ -441,8 +454,7 @@ void Vga::write_dispi(u16 index, u16 value) {
             return;
         case kBitsPerPixel:
             if (value == 0) value = 8;
-            if (!dispi_on() && (value == 4 || value == 8 || value == 15 || value == 16 || value == 24 || value == 32))
-                dispi_[index] = value;
+            if (!dispi_on() && valid_depth(value)) dispi_[index] = value;
             return;
         case kEnable:
             return enable_dispi(value);

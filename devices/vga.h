@@ -83,6 +83,7 @@ class Vga final : public Device {
     u8 plane_byte(u32 address, unsigned plane) const { return vram()[plane_offset(address, plane)]; }
     void touched(u64 offset, u64 length) { memory_.touched(vram_offset_ + offset, length); }
 
+    void confine();
     u8 read_status1();
     u8 read_attribute() const;
     void write_attribute(u8 value);

@@ -214,8 +214,15 @@ class DeviceFuzzer {
             if (!load(device_, saved) || save(device_) != saved) std::abort();
             return;
         }
+        if ((what >> 3) == 2) return tamper();
         const u8 choice = take();
         if (!actions_.empty()) actions_[(what >> 3) % actions_.size()](choice);
+    }
+
+    void tamper() {
+        auto saved = save(device_);
+        for (u8 changes = take() & 7; changes > 0; --changes) saved[(take() | take() << 8) % saved.size()] = take();
+        load(device_, saved);
     }
 
     TestBoard& board_;
