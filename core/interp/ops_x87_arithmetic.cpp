@@ -6,13 +6,13 @@ namespace lodge::x87 {
 namespace {
 
 // ST(0) with ST(1), with a 32- or 64-bit real, with a 16- or 32-bit integer.
-#define LODGE_X87_ARITHMETIC(name)                            \
-    struct name {                                             \
+#define LODGE_X87_ARITHMETIC(name)                              \
+    struct name {                                               \
         LODGE_X87_BINARY(registers, "f" #name " %%st(1), %%st") \
-        LODGE_X87_WITH_MEMORY(real4, "f" #name "s")           \
-        LODGE_X87_WITH_MEMORY(real8, "f" #name "l")           \
-        LODGE_X87_WITH_MEMORY(integer2, "fi" #name "s")       \
-        LODGE_X87_WITH_MEMORY(integer4, "fi" #name "l")       \
+        LODGE_X87_WITH_MEMORY(real4, "f" #name "s")             \
+        LODGE_X87_WITH_MEMORY(real8, "f" #name "l")             \
+        LODGE_X87_WITH_MEMORY(integer2, "fi" #name "s")         \
+        LODGE_X87_WITH_MEMORY(integer4, "fi" #name "l")         \
     };
 
 LODGE_X87_ARITHMETIC(add)
@@ -164,8 +164,8 @@ bool op_compare_memory(Cpu& cpu, const Insn& insn) {
     record_memory(cpu, insn, address);
     FpuState& fpu = cpu.state.fpu;
     u16 codes;
-    const bool done = is_empty(fpu, 0) ? compare_empty(fpu, insn, codes)
-                                       : compare<Kernel>(fpu, insn, nullptr, &operand, codes);
+    const bool done =
+        is_empty(fpu, 0) ? compare_empty(fpu, insn, codes) : compare<Kernel>(fpu, insn, nullptr, &operand, codes);
     if (!done) return true;
     set_codes(fpu, codes);
     pop(fpu, pops);

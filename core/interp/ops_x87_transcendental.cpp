@@ -76,8 +76,7 @@ bool op_pushing(Cpu& cpu, const Insn& insn) {
         set_indefinite(second);
         set_valid(fpu, 0);
     } else {
-        const u16 status =
-            Kernel::careful({.a = st(fpu, 0), .result = result, .second = second}, fpu.control);
+        const u16 status = Kernel::careful({.a = st(fpu, 0), .result = result, .second = second}, fpu.control);
         if (!finish(fpu, insn, status, codes, kPreventRegister)) return true;
         if (status & codes & kC2) return true;
     }

@@ -147,5 +147,6 @@ InsnHandler bind_float(const Insn& insn);    // ops_simd_float.cpp
 InsnHandler bind_convert(const Insn& insn);  // ops_simd_convert.cpp
 InsnHandler bind_sse4(const Insn& insn);     // ops_simd_sse4.cpp
 InsnHandler bind_crypto(const Insn& insn);   // ops_simd_crypto.cpp
+InsnHandler bind_strings(const Insn& insn);  // ops_simd_strings.cpp
 
 }  // namespace lodge::simd

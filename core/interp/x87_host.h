@@ -26,34 +26,32 @@ struct HostOperands {
     u8* second = nullptr;
 };
 
-#define LODGE_X87_ASM(text)                                                                               \
-    asm volatile(text                                                                                     \
-                 : "=&a"(status)                                                                          \
-                 : [a] "r"(on.a), [b] "r"(on.b), [m] "r"(on.m), [result] "r"(on.result),                  \
-                   [second] "r"(on.second), [control] "m"(control), [host] "m"(kHostControl)              \
+#define LODGE_X87_ASM(text)                                                                                       \
+    asm volatile(text                                                                                             \
+                 : "=&a"(status)                                                                                  \
+                 : [a] "r"(on.a), [b] "r"(on.b), [m] "r"(on.m), [result] "r"(on.result), [second] "r"(on.second), \
+                   [control] "m"(control), [host] "m"(kHostControl)                                               \
                  : "memory", "cc", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)")
 
 // `body` ends with the instruction; `store` takes results off the stack; `cleanup` empties it after a masked run.
-#define LODGE_X87_KERNEL(name, body, store, cleanup)                                                        \
-    struct name {                                                                                           \
-        static u16 plain(const HostOperands& on) {                                                          \
-            u16 status;                                                                                     \
-            const u16 control = kHostControl;                                                               \
-            LODGE_X87_ASM(body "\n\tfnstsw %%ax\n\t" store "\n\t" cleanup);                                 \
-            return status;                                                                                  \
-        }                                                                                                   \
-        static u16 controlled(const HostOperands& on, u16 control) {                                        \
-            u16 status;                                                                                     \
-            LODGE_X87_ASM("fldcw %[control]\n\t" body "\n\tfnstsw %%ax\n\t" store "\n\t" cleanup            \
-                          "\n\tfldcw %[host]");                                                             \
-            return status;                                                                                  \
-        }                                                                                                   \
-        static u16 careful(const HostOperands& on, u16 control) {                                           \
-            u16 status;                                                                                     \
-            LODGE_X87_ASM("fnclex\n\tfldcw %[control]\n\t" body "\n\tfnstsw %%ax\n\tfnclex\n\t" store       \
-                          "\n\tfninit");                                                                    \
-            return status;                                                                                  \
-        }                                                                                                   \
+#define LODGE_X87_KERNEL(name, body, store, cleanup)                                                                   \
+    struct name {                                                                                                      \
+        static u16 plain(const HostOperands& on) {                                                                     \
+            u16 status;                                                                                                \
+            const u16 control = kHostControl;                                                                          \
+            LODGE_X87_ASM(body "\n\tfnstsw %%ax\n\t" store "\n\t" cleanup);                                            \
+            return status;                                                                                             \
+        }                                                                                                              \
+        static u16 controlled(const HostOperands& on, u16 control) {                                                   \
+            u16 status;                                                                                                \
+            LODGE_X87_ASM("fldcw %[control]\n\t" body "\n\tfnstsw %%ax\n\t" store "\n\t" cleanup "\n\tfldcw %[host]"); \
+            return status;                                                                                             \
+        }                                                                                                              \
+        static u16 careful(const HostOperands& on, u16 control) {                                                      \
+            u16 status;                                                                                                \
+            LODGE_X87_ASM("fnclex\n\tfldcw %[control]\n\t" body "\n\tfnstsw %%ax\n\tfnclex\n\t" store "\n\tfninit");   \
+            return status;                                                                                             \
+        }                                                                                                              \
     };
 
 // The usual shapes.
