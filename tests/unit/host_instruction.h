@@ -33,8 +33,8 @@ static_assert(sizeof(FxImage) == 512);
 // Everything that such an instruction may use.
 struct MachineState {
     FxImage fx;
-    u64 gpr[4] = {};  // rAX, rCX, rDX, rBX
-    u64 flags = 2;    // the six status flags
+    u64 gpr[4] = {};                  // rAX, rCX, rDX, rBX
+    u64 flags = 2;                    // the six status flags
     alignas(64) u8 memory[256] = {};  // at [rSI] of the instruction, which points to offset kOperand
     static constexpr unsigned kOperand = 64;
 };
