@@ -79,10 +79,11 @@ HostInstruction::~HostInstruction() {
 
 Outcome HostInstruction::run(std::span<const u8> instruction, MachineState& state) {
     write_code(code_, instruction);
-    struct sigaction action = {}, old_fpe, old_ill;
+    struct sigaction action = {}, old_fpe, old_segv, old_ill;
     action.sa_sigaction = on_signal;
     action.sa_flags = SA_SIGINFO;
     sigaction(SIGFPE, &action, &old_fpe);
+    sigaction(SIGSEGV, &action, &old_segv);
     sigaction(SIGILL, &action, &old_ill);
     host_signal = 0;
     if (sigsetjmp(host_escape, 1) == 0) {
@@ -96,11 +97,13 @@ Outcome HostInstruction::run(std::span<const u8> instruction, MachineState& stat
     }
     restore_host_float();
     sigaction(SIGFPE, &old_fpe, nullptr);
+    sigaction(SIGSEGV, &old_segv, nullptr);
     sigaction(SIGILL, &old_ill, nullptr);
     state.flags &= kArithmeticFlags;
     if (!host_signal) return Outcome::completed;
     state.fx = host_fx;
-    return host_signal == SIGFPE ? Outcome::float_error : Outcome::undefined;
+    if (host_signal == SIGFPE) return Outcome::float_error;
+    return host_signal == SIGSEGV ? Outcome::protection : Outcome::undefined;
 }
 
 // --- Guest
