@@ -6,7 +6,7 @@
 //   careful  under the guest's rounding, FZ and DAZ, from clean flags
 //
 // Known deviation: with an unmasked overflow or underflow, PE tells whether the masked result is inexact, not whether
-// the one with an unbounded exponent would be.
+// the one with an unbounded exponent would be; and the steps of DPPS and DPPD are seen as one.
 #pragma once
 
 #include "core/interp/simd.h"
