@@ -98,8 +98,7 @@ Bytes pci_root(const AcpiConfig& config) {
     constexpr u32 kWindowEnd = 0xFEBFFFFF;  // below the I/O APIC
     return aml::device(
         "PCI0",
-        {aml::name("_HID", aml::eisa_id("PNP0A03")), aml::name("_ADR", aml::integer(0)),
-         aml::name("_UID", aml::integer(0)),
+        {aml::name("_HID", aml::eisa_id("PNP0A03")), aml::name("_UID", aml::integer(0)),
          aml::name("_CRS", aml::resources({aml::bus_window(0, 0xFF), aml::io(0xCF8, 8), aml::io_window(0, 0xCF7),
                                            aml::io_window(0xD00, 0xFFFF), aml::memory_window(0xA0000, 0xBFFFF, true),
                                            aml::memory_window(config.pci_memory, kWindowEnd, false)})),

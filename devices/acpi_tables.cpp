@@ -30,7 +30,7 @@ void append(std::vector<u8>& to, T value) {
     store(&to[at], value);
 }
 
-void append(std::vector<u8>& to, std::string_view text) {
+void append_text(std::vector<u8>& to, std::string_view text) {
     to.insert(to.end(), text.begin(), text.end());
 }
 
@@ -40,14 +40,14 @@ u32 add_table(AcpiTables& tables, std::string_view signature, u8 revision, const
     out.resize(align_up(out.size(), 8));
     const u32 at = static_cast<u32>(out.size());
     const u32 length = kHeaderSize + static_cast<u32>(body.size());
-    append(out, signature);
+    append_text(out, signature);
     append(out, length);
     append(out, revision);
     append(out, u8{0});  // checksum
-    append(out, "LODGE ");
-    append(out, "LODGEPC ");
+    append_text(out, "LODGE ");
+    append_text(out, "LODGEPC ");
     append(out, u32{1});
-    append(out, "LDGE");
+    append_text(out, "LDGE");
     append(out, u32{1});
     out.insert(out.end(), body.begin(), body.end());
     tables.checksums.push_back({Blob::tables, at + kHeaderChecksum, at, length});
@@ -57,7 +57,7 @@ u32 add_table(AcpiTables& tables, std::string_view signature, u8 revision, const
 // The FACS has no header like the others'; ACPI 2.0 5.2.9.
 u32 add_facs(AcpiTables& tables) {
     const u32 at = static_cast<u32>(tables.tables.size());
-    append(tables.tables, "FACS");
+    append_text(tables.tables, "FACS");
     append(tables.tables, kFacsSize);
     tables.tables.resize(at + kFacsSize);
     tables.tables[at + 32] = 1;  // version
@@ -161,9 +161,9 @@ u32 add_root_table(AcpiTables& tables, std::string_view signature, u8 pointer_si
 // ACPI 2.0 5.2.4.3.
 void build_rsdp(AcpiTables& tables, u32 rsdt, u32 xsdt) {
     std::vector<u8>& rsdp = tables.rsdp;
-    append(rsdp, "RSD PTR ");
+    append_text(rsdp, "RSD PTR ");
     append(rsdp, u8{0});  // checksum of the first part
-    append(rsdp, "LODGE ");
+    append_text(rsdp, "LODGE ");
     append(rsdp, u8{2});
     append(rsdp, rsdt);
     append(rsdp, kRsdpSize);

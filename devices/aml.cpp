@@ -116,7 +116,7 @@ Bytes integer(u64 value) {
 
 Bytes string(std::string_view text) {
     Bytes bytes{0x0D};
-    bytes.insert(bytes.end(), text.begin(), text.end());
+    for (const char letter : text) bytes.push_back(static_cast<u8>(letter));
     bytes.push_back(0);
     return bytes;
 }

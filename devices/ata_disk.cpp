@@ -9,7 +9,7 @@ namespace {
 
 constexpr u64 kMostSectors = u64{1} << 48;
 
-// SET FEATURES subcommands, ATA/ATAPI-6 table 37.
+// SET FEATURES subcommands, ATA/ATAPI-6.
 constexpr u8 kEnableWriteCache = 0x02;
 constexpr u8 kSetTransferMode = 0x03;
 constexpr u8 kDisableLookAhead = 0x55;
@@ -18,7 +18,7 @@ constexpr u8 kDisableWriteCache = 0x82;
 constexpr u8 kEnableLookAhead = 0xAA;
 constexpr u8 kRevertSettings = 0xCC;
 
-// SMART subcommands, ATA/ATAPI-6 8.52, and the key that guards them.
+// SMART subcommands, ATA/ATAPI-6, and the key that guards them.
 constexpr u8 kSmartReadData = 0xD0;
 constexpr u8 kSmartAutosave = 0xD2;
 constexpr u8 kSmartEnable = 0xD8;
@@ -29,7 +29,7 @@ constexpr u8 kSmartKeyHigh = 0xC2;
 
 constexpr u8 kTrim = 0x01;
 
-// An entry of a TRIM list, ACS-2 7.10: 48 bits of address, 16 bits of count.
+// An entry of a TRIM list, ACS-2 DATA SET MANAGEMENT: 48 bits of address, 16 bits of count.
 u64 range_start(u64 entry) {
     return entry & 0xFFFF'FFFF'FFFF;
 }
@@ -174,7 +174,7 @@ void AtaDisk::refuse(const Command&) {
     abort();
 }
 
-// Addresses: CHS, 28-bit and 48-bit (ATA/ATAPI-6 6.2).
+// Addresses: CHS, 28-bit and 48-bit (ATA/ATAPI-6 clause 6).
 
 u64 AtaDisk::lba28() const {
     return u64{device() & 0x0Fu} << 24 | u64{current(kIdeLbaHigh)} << 16 | u64{current(kIdeLbaMid)} << 8 |
@@ -306,7 +306,7 @@ void AtaDisk::chunk_read(DiskCompletion completion) {
     offer_block_with_interrupt();
 }
 
-// The last block of a PIO read is followed by no interrupt (9.5).
+// The last block of a PIO read is followed by no interrupt (PIO data-in protocol).
 void AtaDisk::block_sent() {
     if (left_in_buffer()) return offer_block_with_interrupt();
     if (remaining_) return read_chunk();
@@ -320,7 +320,7 @@ void AtaDisk::write_sectors(const Command& command) {
     if (begin_sectors(command, Activity::writing)) collect_chunk();
 }
 
-// The first block of a PIO write is asked for without an interrupt (9.6).
+// The first block of a PIO write is asked for without an interrupt (PIO data-out protocol).
 void AtaDisk::collect_chunk() {
     chunk_ = next_chunk();
     start_transfer(from_host(), std::vector<u8>(size_t{chunk_} * kSectorSize));
@@ -482,7 +482,7 @@ bool AtaDisk::set_feature(u8 feature) {
     }
 }
 
-// ATA/ATAPI-6 table 38: the kind of transfer in bits 7:3, its mode in bits 2:0.
+// The kind of transfer in bits 7:3, its mode in bits 2:0.
 bool AtaDisk::set_transfer_mode(u8 mode) {
     const u8 number = mode & 7;
     switch (mode >> 3) {
@@ -524,7 +524,7 @@ void AtaDisk::smart(const Command&) {
     }
 }
 
-// No attributes, off-line collection never started, no self-tests (8.52.5).
+// No attributes, off-line collection never started, no self-tests.
 void AtaDisk::smart_read_data() {
     std::array<u8, kSectorSize> data{};
     data[0] = 0x10;    // revision of the structure
@@ -532,7 +532,7 @@ void AtaDisk::smart_read_data() {
     send(data);
 }
 
-// DATA SET MANAGEMENT, ACS-2 7.10: blocks of 64 ranges by DMA, each to be discarded.
+// DATA SET MANAGEMENT (ACS-2): blocks of 64 ranges by DMA, each to be discarded.
 
 void AtaDisk::data_set_management(const Command&) {
     const u32 blocks = u32{previous(kIdeCount)} << 8 | current(kIdeCount);

@@ -1,5 +1,6 @@
 // What an ATA disk says of itself: its geometry for old software and the 512 bytes of IDENTIFY DEVICE.
-// Source: ATA/ATAPI-6 (T13/1410D revision 3b), 8.15 and annex B; ACS-2 (T13/2015-D) for words 105, 169 and 217.
+// Source: ATA/ATAPI-6 (T13/1410D revision 3b), IDENTIFY DEVICE and annex B; ACS-2 (T13/2015-D) for words 105, 169 and
+// 217.
 #pragma once
 
 #include <array>

@@ -79,7 +79,7 @@ void Cmos::reset() {
     bytes_[kB] &= static_cast<u8>(~(kPeriodicEnable | kAlarmEnable | kUpdateEnable | kSquareWave));
     bytes_[kC] = 0;
     index_ = 0;
-    extended_index_ = 0;
+    extended_index_ = 0x80;
     nmi_masked_ = false;
     update_line();
 }

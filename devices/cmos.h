@@ -67,7 +67,7 @@ class Cmos final : public Device {
     Claims claims_;
     std::array<u8, 256> bytes_{};
     u8 index_ = 0;
-    u8 extended_index_ = 0;
+    u8 extended_index_ = 0x80;
     bool nmi_masked_ = false;
     u64 second_start_ = 0;  // guest time at which the second shown began
     u64 ticks_seen_ = 0;    // of the 32768 Hz oscillator: PF is accounted for up to here

@@ -1,5 +1,5 @@
 // The IDE function of the PIIX3 (PCI 8086:7010): two channels in legacy mode, each with a bus master.
-// Source: Intel 82371FB/82371SB (PIIX/PIIX3) datasheet 290550, sections 2.3 (configuration) and 2.7 (bus master).
+// Source: Intel 82371FB/82371SB (PIIX/PIIX3) datasheet 290550: IDE configuration registers, bus master IDE registers.
 //
 // For the board's author:
 //

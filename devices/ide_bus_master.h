@@ -1,6 +1,6 @@
 // One channel's bus master: moves data between a drive and guest memory as the guest's table of physical region
 // descriptors (PRDs) says.
-// Source: Programming Interface for Bus Master IDE Controller, revision 1.0 (Intel, 1994); 82371SB datasheet 2.7.
+// Source: Programming Interface for Bus Master IDE Controller, revision 1.0 (Intel, 1994); 82371SB datasheet 290550.
 #pragma once
 
 #include "core/base/log.h"

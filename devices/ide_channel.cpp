@@ -64,7 +64,7 @@ u8 IdeChannel::read_byte(unsigned index) {
 }
 
 u8 IdeChannel::read_register(unsigned index) const {
-    if (empty()) return 0xFF;
+    if (empty()) return static_cast<u8>(kFloating);
     const bool high_order = control_ & kHighOrder;
     if (selected()) return selected()->read_register(index, high_order);
     return index == kIdeStatus ? 0 : drives_[!slave_]->read_register(index, high_order);
@@ -76,7 +76,7 @@ u8 IdeChannel::read_alternate_status() const {
 
 void IdeChannel::write_byte(unsigned index, u8 value) {
     if (index == kIdeData) return write_data(value);
-    control_ &= static_cast<u8>(~kHighOrder);  // any write to the command block clears it (7.8.6)
+    control_ &= static_cast<u8>(~kHighOrder);  // any write to the command block clears it
     if (selected() && selected()->occupied()) return;
     if (index == kIdeCommand) return write_command(value);
     for (IdeDrive* drive : drives_) {
@@ -92,7 +92,7 @@ void IdeChannel::write_command(u8 command) {
     if (selected()) selected()->write_command(command);
 }
 
-// Both drives run it, whichever is selected; drive 0 reports (8.11).
+// Both drives run it, whichever is selected; drive 0 reports.
 void IdeChannel::execute_diagnostic() {
     for (IdeDrive* drive : drives_) {
         if (drive) drive->diagnose();

@@ -2,8 +2,8 @@
 // port) and a bus master.
 //
 // Both drives latch what the guest writes to the command block; the selected one answers and takes commands. Where the
-// selected drive is missing the other answers for it, with a status of 0 (ATA/ATAPI-6 9.16.1); an empty cable floats:
-// every register reads FFh.
+// selected drive is missing the other answers for it, with a status of 0 (ATA/ATAPI-6, Device 0 only). On an empty
+// cable all lines float high but DD7, which the host pulls down so that nobody waits for BSY (ATA/ATAPI-6, signal DD7).
 #pragma once
 
 #include <array>
@@ -50,6 +50,8 @@ class IdeChannel final : public IdeCable {
     void dma_requested() override;
 
   private:
+    static constexpr u16 kFloating = 0xFF7F;
+
     IdeDrive* selected() const { return drives_[slave_]; }
     bool empty() const { return !drives_[0] && !drives_[1]; }
     u8 read_byte(unsigned index);
@@ -57,7 +59,7 @@ class IdeChannel final : public IdeCable {
     void write_byte(unsigned index, u8 value);
     void write_command(u8 command);
     void execute_diagnostic();
-    u16 read_data() { return selected() ? selected()->read_data() : 0xFFFF; }
+    u16 read_data() { return selected() ? selected()->read_data() : kFloating; }
     void write_data(u16 value) {
         if (selected()) selected()->write_data(value);
     }

@@ -6,7 +6,7 @@
 namespace lodge {
 
 u8 IdeDrive::read_register(unsigned index, bool high_order) const {
-    // Clause 9.1: while BSY is set, any register of the command block reads as Status.
+    // While BSY is set, any register of the command block reads as Status (ATA/ATAPI-6 clause 7).
     if (index == kIdeStatus || (status_ & kIdeBusy)) return status_;
     if (index == kIdeError) return error_;
     return high_order && index != kIdeDevice ? previous_[index] : current_[index];

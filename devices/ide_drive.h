@@ -1,7 +1,7 @@
 // What is the same for every drive on an IDE cable: the command block registers (the task file), the interrupt request
 // and the movement of data between the drive's buffer and the host, by PIO or by the bus master. What commands mean is
 // the derived class's business.
-// Source: ATA/ATAPI-6 (T13/1410D revision 3b): clause 7 registers, 9.5..9.7 the PIO and DMA protocols.
+// Source: ATA/ATAPI-6 (T13/1410D revision 3b): clause 7 registers, clause 9 the PIO and DMA protocols.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ constexpr unsigned kIdeDevice = 6;
 constexpr unsigned kIdeStatus = 7;   // read
 constexpr unsigned kIdeCommand = 7;  // write
 
-// Status, clause 7.15.6.
+// Status register.
 constexpr u8 kIdeBusy = 0x80;
 constexpr u8 kIdeReady = 0x40;
 constexpr u8 kIdeFault = 0x20;
@@ -33,7 +33,7 @@ constexpr u8 kIdeSeekComplete = 0x10;
 constexpr u8 kIdeDataRequest = 0x08;
 constexpr u8 kIdeErrorBit = 0x01;
 
-// Error, clause 7.9.6.
+// Error register.
 constexpr u8 kIdeUncorrectable = 0x40;
 constexpr u8 kIdeIdNotFound = 0x10;
 constexpr u8 kIdeAborted = 0x04;

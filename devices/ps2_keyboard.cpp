@@ -98,7 +98,7 @@ void Ps2Keyboard::command(u8 value) {
     const u8 waiting = pending_;
     pending_ = 0;
     // A command instead of the parameter ends the wait for it.
-    if (waiting && value < kFirstCommand && parameter(waiting, value)) return reply(kAcknowledge);
+    if (waiting && value < kFirstCommand) return parameter(waiting, value);
     switch (value) {
         case kEcho:
             return reply(kEcho);
@@ -145,34 +145,29 @@ void Ps2Keyboard::command(u8 value) {
     reply(kAcknowledge);
 }
 
-// False: not a value of that parameter.
-bool Ps2Keyboard::parameter(u8 command, u8 value) {
+void Ps2Keyboard::parameter(u8 command, u8 value) {
+    if (command == kScanSet) return set_scan_set(value);
+    reply(kAcknowledge);
     switch (command) {
         case kSetLeds:
             leds_ = value & 7;
-            return true;
+            return;
         case kTypematic:
             typematic_ = value & 0x7F;
-            return true;
-        case kScanSet:
-            if (value > 3) return false;
-            set_scan_set(value);
-            return value != 0;
+            return;
         default:
             breaks_[value] = command == kKeyMakeBreak;
             pending_ = command;  // more keys may follow until the next command
-            return true;
     }
 }
 
+// 1 to 3 choose a set, 0 asks for the one in use.
 void Ps2Keyboard::set_scan_set(u8 value) {
-    if (value) {
-        clear_keys();
-        scan_set_ = value;
-        return;
-    }
+    if (value > 3) return reply(kAgain);
     reply(kAcknowledge);
-    reply(scan_set_);
+    if (value == 0) return reply(scan_set_);
+    clear_keys();
+    scan_set_ = value;
 }
 
 void Ps2Keyboard::key(std::span<const u8> set1) {

@@ -37,7 +37,7 @@ class Ps2Keyboard {
     void reply(u8 value);
     void set_defaults();
     void clear_keys();
-    bool parameter(u8 command, u8 value);
+    void parameter(u8 command, u8 value);
     void set_scan_set(u8 value);
     void fill_queue();
     bool send_key(std::span<const u8> key);

@@ -123,7 +123,8 @@ void Ps2Mouse::command(u8 value) {
             remote_ = value == kRemote;
             return;
         case kReadData:
-            return send_movement(replies_);
+            if (replies_.size() + packet_size() <= kMostReplies) send_movement(replies_);
+            return;
         case kWrapOff:
         case kWrapOn:
             wrap_ = value == kWrapOn;

@@ -55,45 +55,64 @@ class Vga final : public Device {
     void write_window(u64 offset, u8 value);
 
   private:
-    struct TextScreen;
     static constexpr unsigned kSequencers = 8;
-    static constexpr unsigned kControllers = 25;  // CRTC
-    static constexpr unsigned kGraphics = 16;
-    static constexpr unsigned kAttributes = 32;
+    static constexpr unsigned kControllers = 25;
+    static constexpr unsigned kGraphics = 9;
+    static constexpr unsigned kAttributes = 21;
     static constexpr unsigned kDispis = 11;
+    // How the CRT controller lays out a legacy mode, in character clocks and scan lines.
+    struct Layout {
+        bool text = false;
+        bool colours256 = false;
+        unsigned columns = 0;
+        unsigned character_width = 8;  // pixels per character clock
+        unsigned lines = 0;            // scan lines displayed
+        unsigned row_lines = 1;        // scan lines of a row of characters
+        unsigned step = 1;             // scan lines that show the same and become one line of the picture
+        bool doubled = false;          // scan lines are doubled before they are counted
+        u32 start = 0;
+        u32 pitch = 0;
+        unsigned line_compare = 0;
+    };
 
     bool colour() const { return bit(misc_, 0); }
     bool dispi_on() const;
     bool linear() const;
-    u8* vram() const;
-    u8& plane_byte(u32 address, unsigned plane) const { return vram()[(u64{address} * 4 + plane) % vram_size_]; }
-    void touched(u64 offset, u64 length);
+    u8* vram() const { return vram_.data(); }
+    u64 plane_offset(u32 address, unsigned plane) const { return (u64{address} * 4 + plane) % vram_size_; }
+    u8 plane_byte(u32 address, unsigned plane) const { return vram()[plane_offset(address, plane)]; }
+    void touched(u64 offset, u64 length) { memory_.touched(vram_offset_ + offset, length); }
+
     u8 read_status1();
     u8 read_attribute() const;
     void write_attribute(u8 value);
     u8 read_dac();
     void write_dac(u8 value);
-    void write_crtc(u8 index, u8 value);
+    void write_crtc(u8 value);
     std::optional<u32> window_address(u64 offset) const;
     u8 planar_read(u32 address);
     void planar_write(u32 address, u8 planes, u8 value);
-    u64 line_time() const;
-    u64 frame_lines() const;
-    unsigned visible_lines() const;
-    u32 start_address() const;
-    unsigned row_pitch() const;
+    u8 combine(unsigned plane, u8 value, u8 mask) const;
     void enable_dispi(u16 value);
-    u16 dispi_limit(u16 index) const;
-    u32 palette_colour(u8 index) const;
+    void clear_screen();
+    u64 dispi_pitch() const;
+    unsigned vertical(unsigned base, unsigned bit8, unsigned bit9) const;
+    u64 line_time() const;
+    unsigned total_lines() const;
+    u64 frames() const;
+
+    Layout layout() const;
+    u32 memory_address(u32 counter, unsigned row_line) const;
+    u32 dac_colour(u8 index) const;
     u32 attribute_colour(u8 index) const;
-    TextScreen text_layout() const;
+    bool blanked() const;
     void resize(unsigned width, unsigned height);
-    void render_blank();
-    void render_text();
-    void render_planar();
-    void render_cga();
-    void render_256();
+    void render_legacy();
+    void render_line(const Layout& layout, unsigned line, u32* into);
+    void render_text(const Layout& layout, u32 counter, unsigned row_line, u32* into) const;
+    void render_graphics(const Layout& layout, u32 counter, unsigned row_line, u32* into) const;
     void render_dispi();
+    void render_dispi_line(unsigned y, u32* into) const;
 
     PhysicalMemory& memory_;
     Scheduler& scheduler_;
@@ -101,6 +120,7 @@ class Vga final : public Device {
     Claims claims_;
     u64 vram_offset_;
     u64 vram_size_;
+    std::span<u8> vram_;
 
     u8 misc_ = 0;
     u8 feature_ = 0;
@@ -123,9 +143,9 @@ class Vga final : public Device {
     std::array<u8, 4> latches_{};
     u16 dispi_index_ = 0;
     std::array<u16, kDispis> dispi_{};
-    u32 bank_ = 0;
 
     std::vector<u32> pixels_;
+    std::vector<u32> line_;  // one scan line before panning
     unsigned width_ = 0;
     unsigned height_ = 0;
 };

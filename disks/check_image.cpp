@@ -6,17 +6,13 @@ namespace lodge {
 
 namespace {
 
-bool has_problem(const VhdLayout& layout, VhdProblemKind kind) {
-    return std::any_of(layout.problems.begin(), layout.problems.end(),
-                       [&](const VhdProblem& problem) { return problem.kind == kind; });
-}
-
 class Repair {
   public:
     Repair(File& file, VhdLayout& layout, std::vector<std::string>& done) : file_(file), layout_(layout), done_(done) {}
 
     // From the blocks outward, so that the footers are only written around blocks that are in order.
     Result<void> run() {
+        if (layout_.has(VhdProblemKind::overlap)) return {};  // whatever is written may be somebody else's data
         LODGE_TRY(drop_gone_blocks());
         LODGE_TRY(complete_cut_block());
         LODGE_TRY(write_end_footer());
@@ -47,22 +43,18 @@ Result<void> Repair::drop_gone_blocks() {
     return {};
 }
 
-// Only where nothing follows: with a footer behind it, the block was not cut by the end of the file.
+// There is one at most, since two would overlap, and no footer behind it, since it would overlap that.
 Result<void> Repair::complete_cut_block() {
-    if (!has_problem(layout_, VhdProblemKind::block_cut) || layout_.footer_at_end) return {};
-    u64 end = layout_.file_size;
-    for (const VhdProblem& problem : layout_.problems)
-        if (problem.kind == VhdProblemKind::block_cut)
-            end = std::max(end, u64{layout_.table[problem.block]} * 512 + layout_.stored_block_size());
+    if (!layout_.has(VhdProblemKind::block_cut)) return {};
+    const u64 end = layout_.append_offset;
     LODGE_TRY(file_.truncate(end));
-    done_.push_back("filled up the last block with " + std::to_string(end - layout_.file_size) + " zeros");
+    done_.push_back("filled up the last block with " + std::to_string(end - layout_.file_size) + " bytes of zeros");
     layout_.file_size = end;
-    layout_.append_offset = std::max(layout_.append_offset, end);
     return {};
 }
 
 Result<void> Repair::write_end_footer() {
-    if (!has_problem(layout_, VhdProblemKind::end_footer)) return {};
+    if (!layout_.has(VhdProblemKind::end_footer)) return {};
     // In place of a damaged one, if that is what ends the file; else behind everything.
     u64 offset = align_up(std::max(layout_.file_size, layout_.append_offset), 512);
     if (layout_.file_size >= layout_.append_offset + kVhdFooterSize) {
@@ -76,7 +68,7 @@ Result<void> Repair::write_end_footer() {
 }
 
 Result<void> Repair::write_footer_copy() {
-    if (!has_problem(layout_, VhdProblemKind::footer_copy) || has_problem(layout_, VhdProblemKind::overlap)) return {};
+    if (!layout_.has(VhdProblemKind::footer_copy)) return {};
     LODGE_TRY(file_.write(0, layout_.footer_bytes));
     done_.push_back("wrote the copy of the footer at byte 0");
     return {};
@@ -107,14 +99,14 @@ Result<CheckReport> check_image(File& file, const OpenOptions& options, bool rep
     report.format = look->format;
     if (!look->vhd) return report;
     for (const VhdProblem& problem : look->vhd->problems) report.problems.push_back(problem.text);
-    report.problem_count = look->vhd->problem_count;
+    report.problem_count = look->vhd->problem_count();
     report.left = report.problem_count;
     take_notes(*look->vhd, report.notes);
     if (!repair || report.problem_count == 0) return report;
     LODGE_TRY(Repair(file, *look->vhd, report.repairs).run());
     auto after = look_at_image(file, options, Strictness::list_problems);
     if (!after) return after.error();
-    report.left = after->vhd ? after->vhd->problem_count : 0;
+    report.left = after->vhd ? after->vhd->problem_count() : 0;
     return report;
 }
 

@@ -19,8 +19,8 @@ struct CheckReport {
 
 // With `repair` the image is opened for writing. Repaired are: a missing or damaged footer from its copy, a damaged
 // copy from the footer, a table entry of which the file has no byte (the block then reads as zeros, and reading it was
-// impossible before), a last block that the end of the file cuts off (what is missing reads as zeros). Never touched:
-// blocks that overlap, since only a person can tell whose the bytes are.
+// impossible before), a last block that the end of the file cuts off (what is missing reads as zeros). Where
+// blocks overlap nothing is repaired, since only a person can tell whose the bytes are.
 // Errors: as open_image's where there is no telling what the disk is.
 Result<CheckReport> check_image(const std::string& path, const OpenOptions& options, bool repair);
 Result<CheckReport> check_image(File& file, const OpenOptions& options, bool repair);

@@ -159,10 +159,7 @@ Error HostFile::failure_at(const char* action, u64 offset, u64 length) const {
 Result<void> HostFile::lock(FileAccess access) {
     if (access == FileAccess::read_write) {
         if (take_lock(descriptor_, F_WRLCK, 0, 0)) return {};
-        return Error{ErrorKind::locked,
-                     name_ +
-                         ": is in use by another program; stop it, or open the image mode=shared once the other "
-                         "does not write to it"};
+        return Error{ErrorKind::locked, name_ + ": another program has it open; stop that program first"};
     }
     const bool free = take_lock(descriptor_, F_RDLCK, 0, 1) && take_lock(descriptor_, F_RDLCK, kQemuNoWriterByte, 1) &&
                       !anybody_holds(descriptor_, kQemuWriterByte);
@@ -296,10 +293,8 @@ Result<void> NewFile::commit() {
     if (temporary_path_.empty()) {
         // A nameless file gets its name through its entry in /proc (open(2), O_TMPFILE); linkat does not replace.
         const std::string entry = "/proc/self/fd/" + std::to_string(descriptor_);
-        if (!replace_) {
-            if (::linkat(AT_FDCWD, entry.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
-            return failure("cannot create");
-        }
+        if (::linkat(AT_FDCWD, entry.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
+        if (!replace_ || errno != EEXIST) return failure("cannot create");
         const std::string temporary = path_ + "." + std::to_string(::getpid()) + ".part";
         if (::linkat(AT_FDCWD, entry.c_str(), AT_FDCWD, temporary.c_str(), AT_SYMLINK_FOLLOW) != 0)
             return failure("cannot create");

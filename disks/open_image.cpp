@@ -53,7 +53,8 @@ Result<void> check_raw_size(const File& file, u64 size) {
 }
 
 Error problem_error(const File& file, const VhdLayout& layout) {
-    const std::string more = layout.problem_count > 1 ? " (" + std::to_string(layout.problem_count) + " problems)" : "";
+    const std::string more =
+        layout.problem_count() > 1 ? " (" + std::to_string(layout.problem_count()) + " problems)" : "";
     return Error{ErrorKind::bad_format, file.name() + ": " + layout.first_fatal()->text + more +
                                             "; restore the file from a copy, or see 'lodge disk check'"};
 }

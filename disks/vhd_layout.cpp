@@ -1,6 +1,7 @@
 #include "disks/vhd_layout.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace lodge {
 
@@ -48,7 +49,7 @@ class LayoutReader {
 constexpr const char* kRestore = "; restore the file from a copy";
 
 void LayoutReader::report(VhdProblemKind kind, u32 block, std::string text) {
-    ++layout_.problem_count;
+    ++layout_.problems_of_kind[static_cast<size_t>(kind)];
     if (layout_.problems.size() < kMostVhdProblems) layout_.problems.push_back({kind, block, std::move(text)});
 }
 
@@ -209,7 +210,6 @@ void LayoutReader::check_blocks() {
             report(VhdProblemKind::block_cut, block,
                    what + "at byte " + number(begin) + " ends at byte " + number(span.end) +
                        ", past the end of the file (" + number(layout_.file_size) + " bytes)");
-            continue;
         }
         end = std::max(end, begin + layout_.stored_block_size());
         spans.push_back(span);
@@ -238,6 +238,10 @@ void LayoutReader::check_overlaps(std::vector<Span>& spans) {
 }
 
 }  // namespace
+
+u64 VhdLayout::problem_count() const {
+    return std::accumulate(problems_of_kind.begin(), problems_of_kind.end(), u64{0});
+}
 
 const VhdProblem* VhdLayout::first_fatal() const {
     const auto found = std::find_if(problems.begin(), problems.end(), [](const VhdProblem& p) { return p.fatal(); });

@@ -12,13 +12,14 @@
 
 namespace lodge {
 
-enum class VhdProblemKind {
+enum class VhdProblemKind : u8 {
     end_footer,   // missing or damaged; the copy at the front is good
     footer_copy,  // missing, damaged or not equal to the good footer at the end
     block_gone,   // begins past the end of the file: none of its bytes exist
     block_cut,    // begins within the file and ends past it
     overlap,      // two records share bytes of the file
 };
+constexpr size_t kVhdProblemKinds = 5;
 
 struct VhdProblem {
     VhdProblemKind kind;
@@ -43,9 +44,11 @@ struct VhdLayout {
     u64 append_offset = 0;   // behind everything but the footer, a multiple of 512: where a new block goes
 
     std::vector<VhdProblem> problems;  // the first kMostVhdProblems
-    u64 problem_count = 0;
+    std::array<u64, kVhdProblemKinds> problems_of_kind{};
 
     u64 stored_block_size() const { return u64{bitmap_size} + header.block_size; }
+    u64 problem_count() const;
+    bool has(VhdProblemKind kind) const { return problems_of_kind[static_cast<size_t>(kind)] != 0; }
     const VhdProblem* first_fatal() const;
 };
 

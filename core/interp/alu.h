@@ -277,7 +277,8 @@ inline u8 decimal_adjust_subtract(u8 al, StatusFlags& flags) {
     return al;
 }
 
-// --- Instructions that the host may lack. Flags that the SDM leaves undefined keep their value.
+// --- Instructions that the host may lack. Flags that the SDM leaves undefined are as AMD Zen 5 leaves them, but for
+// BEXTR's.
 
 template <class T>
 inline T population_count(T a, StatusFlags& flags) {
@@ -285,27 +286,26 @@ inline T population_count(T a, StatusFlags& flags) {
     flags.low = a ? 0x02 : 0x02 | kFlagZero;
     return static_cast<T>(std::popcount(a));
 }
+inline void set_count_flags(StatusFlags& flags, bool source_is_zero, bool result_is_zero) {
+    flags.low = static_cast<u8>(0x02 | (source_is_zero ? kFlagCarry : 0) | (result_is_zero ? kFlagZero : 0));
+}
 template <class T>
 inline T count_trailing_zeros(T a, StatusFlags& flags) {
     const T result = static_cast<T>(std::countr_zero(a));
-    flags.set_carry(a == 0);
-    flags.set_zero(result == 0);
+    set_count_flags(flags, a == 0, result == 0);
     return result;
 }
 template <class T>
 inline T count_leading_zeros(T a, StatusFlags& flags) {
     const T result = static_cast<T>(std::countl_zero(a));
-    flags.set_carry(a == 0);
-    flags.set_zero(result == 0);
+    set_count_flags(flags, a == 0, result == 0);
     return result;
 }
-// BMI results: SF and ZF of the result, OF clear, CF given; AF and PF stay.
+// BMI results: flags as of a logical operation, but CF.
 template <class T>
 inline T bit_manipulation_result(T result, bool carry, StatusFlags& flags) {
-    const u32 sign = result >> (kBits<T> - 1) ? kFlagSign : 0;
-    flags.low = static_cast<u8>((flags.low & ~(kFlagSign | kFlagZero | kFlagCarry)) | sign | (result ? 0 : kFlagZero) |
-                                (carry ? kFlagCarry : 0));
-    flags.overflow = 0;
+    bit_or<T>(result, result, flags);
+    flags.set_carry(carry);
     return result;
 }
 template <class T>
@@ -324,16 +324,13 @@ template <class T>
 inline T reset_lowest_bit(T a, StatusFlags& flags) {
     return bit_manipulation_result<T>(static_cast<T>(a & (a - 1)), a == 0, flags);
 }
-// control: start in bits 7:0, length in bits 15:8. SF stays.
+// control: start in bits 7:0, length in bits 15:8.
 template <class T>
 inline T extract_bits(T a, T control, StatusFlags& flags) {
     const unsigned start = control & 0xFF, length = (control >> 8) & 0xFF;
     T result = start < kBits<T> ? static_cast<T>(a >> start) : T{0};
     if (length < kBits<T>) result = static_cast<T>(result & ((T{1} << length) - 1));
-    flags.overflow = 0;
-    flags.set_carry(false);
-    flags.set_zero(result == 0);
-    return result;
+    return bit_manipulation_result<T>(result, false, flags);
 }
 template <class T>
 inline T zero_high_bits(T a, T index, StatusFlags& flags) {

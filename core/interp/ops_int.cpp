@@ -240,20 +240,29 @@ struct op_xadd {
     }
 };
 
-// The destination is written in either case (SDM vol. 2, "CMPXCHG").
+// A memory destination is written in either case (SDM vol. 2, "CMPXCHG"); a register only when the comparison succeeds,
+// which shows in the upper half of a 32-bit one (measured on AMD Zen 5).
 struct op_cmpxchg {
     template <class T, class Destination, class Source>
     static bool run(Cpu& cpu, const Insn& insn) {
         T source, before;
         Source::template read<T>(cpu, insn, source);
         const T expected = get_gpr<T>(cpu, kRax);
-        const bool done = Destination::template modify<T>(cpu, insn, [&](T old) {
+        const auto change = [&](T old) {
             before = old;
             alu::sub<T>(expected, old, cpu.state.status);
             return old == expected ? source : old;
-        });
-        if (done && before != expected) set_gpr<T>(cpu, kRax, before);
-        return done;
+        };
+        if constexpr (std::is_same_v<Destination, MemoryOperand>) {
+            if (!Destination::template modify<T>(cpu, insn, change)) return false;
+        } else {
+            T old;
+            Destination::template read<T>(cpu, insn, old);
+            change(old);
+            if (before == expected) Destination::template write<T>(cpu, insn, source);
+        }
+        if (before != expected) set_gpr<T>(cpu, kRax, before);
+        return true;
     }
 };
 

@@ -165,10 +165,6 @@ bool op_xlat(Cpu& cpu, const Insn& insn) {
     return true;
 }
 
-bool op_nop(Cpu&, const Insn&) {
-    return true;
-}
-
 // --- Segment registers
 
 // MOV Sreg, r/m16. After a load of SS one instruction runs without interrupts (SDM vol. 3, 6.8.3).
@@ -399,9 +395,6 @@ InsnHandler bind_move(const Insn& insn) {
             return bind_lea(insn);
         case Opcode::XLAT:
             return chained<op_xlat>;
-        case Opcode::NOP:
-        case Opcode::PAUSE:
-            return chained_pure<op_nop>;
         case Opcode::LDS:
             return bind_load_far_pointer<Segment::ds>(insn);
         case Opcode::LES:

@@ -115,15 +115,18 @@ LODGE_BIT_FORM(op_btc, bit_test_and_complement)
 
 // --- r, r/m
 
-#define LODGE_SCAN_FORM(Name, function)                                                             \
-    struct Name {                                                                                   \
-        template <class T, class Source>                                                            \
-        static bool run(Cpu& cpu, const Insn& insn) {                                               \
-            T source;                                                                               \
-            if (!Source::template read<T>(cpu, insn, source)) return false;                         \
-            return RegisterOperand<0>::modify<T>(                                                   \
-                cpu, insn, [&](T old) { return alu::function<T>(old, source, cpu.state.status); }); \
-        }                                                                                           \
+// A zero source leaves the whole register alone, the upper half of a 32-bit one included (APM vol. 3, "BSF").
+#define LODGE_SCAN_FORM(Name, function)                                       \
+    struct Name {                                                             \
+        template <class T, class Source>                                      \
+        static bool run(Cpu& cpu, const Insn& insn) {                         \
+            T source;                                                         \
+            if (!Source::template read<T>(cpu, insn, source)) return false;   \
+            const T old = get_gpr<T>(cpu, insn.operands[0].reg);              \
+            const T result = alu::function<T>(old, source, cpu.state.status); \
+            if (source) set_gpr<T>(cpu, insn.operands[0].reg, result);        \
+            return true;                                                      \
+        }                                                                     \
     };
 
 LODGE_SCAN_FORM(op_bsf, scan_forward)

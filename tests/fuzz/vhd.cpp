@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 #include "disks/check_image.h"
@@ -44,8 +45,10 @@ std::unique_ptr<HostFile> same_bytes(const HostFile& file) {
     return std::make_unique<HostFile>(::dup(file.descriptor()), "fuzz");
 }
 
-void require(bool condition) {
-    if (!condition) std::abort();
+void require(bool condition, int line = __builtin_LINE()) {
+    if (condition) return;
+    std::fprintf(stderr, "requirement in line %d does not hold\n", line);
+    std::abort();
 }
 
 struct Control {

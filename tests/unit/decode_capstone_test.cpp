@@ -508,6 +508,7 @@ class Comparison {
             Insn insn;
             const DecodeStatus status =
                 decode_without_lock(candidate, take_apart(candidate, code_size), code_size, insn);
+            if (status == DecodeStatus::too_long) return true;  // Capstone was not asked all prefixes
             if (status == DecodeStatus::ok && same_name(insn, name)) return true;
         }
         return false;

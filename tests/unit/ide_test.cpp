@@ -482,16 +482,16 @@ TEST_CASE("ide: a write-protected disk refuses writes") {
     CHECK(board.in(kBase + 1) == kIdeAborted);
 }
 
-TEST_CASE("ide: an empty cable floats") {
+TEST_CASE("ide: an empty cable floats, DD7 low") {
     Pc pc;
-    for (u16 port = 0x171; port < 0x178; ++port) CHECK(pc.board.in(port) == 0xFF);
-    CHECK(pc.board.in(0x376) == 0xFF);
-    CHECK(pc.board.in32(0x170) == 0xFFFF'FFFF);
+    for (u16 port = 0x171; port < 0x178; ++port) CHECK(pc.board.in(port) == 0x7F);
+    CHECK(pc.board.in(0x376) == 0x7F);
+    CHECK(pc.board.in32(0x170) == 0xFF7F'FF7F);
     pc.board.out(0x176, 0xA0);
     pc.board.out(0x177, 0x90);
     pc.board.out(0x376, 4);
     pc.board.out(0x376, 0);
-    CHECK(pc.board.in(0x177) == 0xFF);
+    CHECK(pc.board.in(0x177) == 0x7F);
     CHECK_FALSE(pc.board.lines.levels[15]);
 }
 
@@ -505,7 +505,7 @@ TEST_CASE("ide: the master answers for a missing slave, with a status of zero") 
     CHECK(pc.board.in(kBase + 2) == 0x55);
     pc.command(0xEC);
     CHECK(pc.board.in(kBase + 7) == 0);
-    CHECK(pc.board.in16(kBase) == 0xFFFF);
+    CHECK(pc.board.in16(kBase) == 0xFF7F);
     CHECK_FALSE(pc.irq());
     pc.command(0x90);
     CHECK(pc.board.in(kControl) == kIdle);  // drive 0 is selected again
