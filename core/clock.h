@@ -82,12 +82,14 @@ class GuestClock {
         host_base_ = host_now();
     }
 
-  private:
+    // The host's monotonic clock, nanoseconds.
     static u64 host_now() {
         timespec time;
         clock_gettime(CLOCK_MONOTONIC, &time);
         return static_cast<u64>(time.tv_sec) * kNanosecondsPerSecond + static_cast<u64>(time.tv_nsec);
     }
+
+  private:
     u64 scale(u64 host) const { return speed_ == 100'000 ? host : static_cast<u64>(u128{host} * speed_ / 100'000); }
 
     ClockMode mode_;

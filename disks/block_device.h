@@ -13,6 +13,12 @@ namespace lodge {
 
 constexpr u32 kSectorSize = 512;
 
+// A run of bytes that are alike.
+struct Extent {
+    u64 length = 0;     // bytes
+    bool zero = false;  // known to read as zeros, without reading them; false says nothing
+};
+
 class BlockDevice {
   public:
     virtual ~BlockDevice() = default;
@@ -32,6 +38,9 @@ class BlockDevice {
     virtual Result<void> discard(u64 offset, u64 length) = 0;
     // The range reads as zeros from now on.
     virtual Result<void> zero(u64 offset, u64 length) = 0;
+    // The run that begins at `offset` (below size()) and reaches no further than the end: lets copies skip what is
+    // empty.
+    virtual Result<Extent> extent(u64 offset) { return Extent{size() - offset, false}; }
 };
 
 }  // namespace lodge

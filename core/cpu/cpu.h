@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "core/base/log.h"
 #include "core/base/state_io.h"
@@ -36,11 +37,8 @@ constexpr u32 kAttentionKick = 0x100;     // somebody wants the engine to return
 class CodeCache {
   public:
     virtual ~CodeCache() = default;
-    // Decoded code of this backing page has been overwritten in part.
-    virtual void drop_page(u64 backing_page) = 0;
-    virtual void drop_all() = 0;
-    // Linear addresses may now lead elsewhere: links between blocks made by linear address are stale.
-    virtual void unlink_all() = 0;
+    // Bytes [offset, offset+length) of this backing page have been overwritten.
+    virtual void drop_code(u64 backing_page, unsigned offset, unsigned length) = 0;
 };
 
 class Cpu final : public CpuPins, private MemoryListener {
@@ -85,13 +83,16 @@ class Cpu final : public CpuPins, private MemoryListener {
     const std::optional<PendingFault>& fault() const { return fault_; }
     // Delivers the recorded fault with state.ip at the faulting instruction; double faults and shutdown included.
     void deliver_fault();
+    // Whether the fault came up after a task switch had replaced the context: state.ip is then right as it is.
+    bool take_fault_in_new_context() { return std::exchange(fault_in_new_context_, false); }
     // Delivers a vector from outside (state.ip: the next instruction), or INT n (`return_ip`: after it).
     void deliver_interrupt(u8 vector);
     // INT n, INT3, INTO, INT1 from the instruction that ends at `return_ip`. False: faulted.
     bool software_interrupt(u8 vector, u64 return_ip, EventKind kind);
     // Takes the vector from the interrupt controller and delivers it, if there is one.
     void take_interrupt();
-    void take_nmi();
+    // False: NMIs are blocked until the next IRET.
+    bool take_nmi();
     void take_init();
 
     // --- Flags
@@ -214,6 +215,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     // --- Stack: pushes and pops of `size` 2, 4, 8 bytes; rSP changes only when the access succeeded.
     bool push(u64 value, unsigned size);
     bool pop(u64& value, unsigned size);
+    // Reads from SS without moving rSP; the pointer is cut to the stack size.
+    bool read_stack(u64 pointer, u64& value, unsigned size);
     u64 stack_pointer() const { return state.gpr[kRsp] & stack_mask(); }
     void set_stack_pointer(u64 value) {
         const u64 mask = stack_mask();
@@ -227,13 +230,28 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool check_port(u16 port, unsigned size);
     // Before anything that a device may see: tells the clock the exact position and asks for a stop afterwards.
     void begin_device_access();
-    // Engines set it: how many instructions of the current block retired before the current one.
+    // The instruction being executed, in a block whose first is number state.retired; null between instructions.
     const Insn* current = nullptr;
+    // Linear addresses lead to the same code, by the same rights, for as long as this number stays the same.
+    u64 fetch_epoch = 0;
+    void next_fetch_epoch() {
+        ++generation_;
+        mode_changed();
+    }
 
     // --- Segments (segments.cpp)
     // MOV/POP/LDS... to a segment register other than CS.
     bool load_segment(Segment segment, u16 selector);
     void set_real_mode_segment(Segment segment, u16 selector);
+    bool load_ldtr(u16 selector);
+    bool load_tr(u16 selector);
+    // LAR, LSL, VERR, VERW. False: the answer is no (ZF = 0), or, with fault(), it faulted.
+    bool load_access_rights(u16 selector, u32& rights);
+    bool load_segment_limit(u16 selector, u32& limit);
+    bool verify_segment(u16 selector, bool write);
+    // SYSENTER, SYSEXIT (fast_call.cpp)
+    bool sysenter();
+    bool sysexit();
     // Far transfers (far_transfer.cpp): on success state.ip and CS are new.
     bool far_jump(u16 selector, u64 offset, unsigned operand_size, u64 next_ip);
     bool far_call(u16 selector, u64 offset, unsigned operand_size, u64 next_ip);
@@ -272,6 +290,12 @@ class Cpu final : public CpuPins, private MemoryListener {
     void trap_after(u64 dr6_bits);
     bool code_breakpoint_at(u64 linear) const;
     void check_data_breakpoint(u64 linear, unsigned size, bool write);
+    // Raises #DB (a fault) for the code breakpoint there; returns false.
+    bool take_code_breakpoint(u64 linear);
+    // TF was set before the instruction that has just completed.
+    void single_step_trap();
+    // Delivers the noted traps.
+    void take_trap();
     u64 pending_dr6 = 0;
 
     // A debugger's view: linear to physical without side effects; nothing when not mapped.
@@ -283,8 +307,6 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 tlb_misses = 0;
 
   private:
-    friend class TaskSwitcher;
-
     enum class AccessKind : u8 { read, write, fetch };
     // An access that has passed every check: one or two pieces of physical memory.
     struct Translation {
@@ -311,7 +333,6 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool translate(u64 linear, AccessKind access, bool user, u64& physical);
     struct WalkResult {
         u64 physical = 0;
-        u64 page_size = 0;
         bool writable = false, user = false, executable = true, global = false, dirty = false;
     };
     // 0: ok; else the #PF error code's bits P and RSVD (present bit set when a permission could be at fault).
@@ -322,7 +343,11 @@ class Cpu final : public CpuPins, private MemoryListener {
     void fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind access);
     bool page_fault(u64 linear, AccessKind access, bool user, u32 error);
     bool load_pdptrs(u64 cr3);
+    // With `user` rights or the supervisor's: for stacks of an inner or outer level.
+    bool access_linear(u64 linear, void* value, unsigned size, bool write, bool user);
     u64 physical_address(u64 physical) const { return a20_ ? physical : physical & ~(u64{1} << 20); }
+
+    struct NewStack;  // a stack being written before it becomes the current one (new_stack.h)
 
     // --- Descriptors (segments.cpp)
     struct Descriptor {
@@ -349,30 +374,55 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool read_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u32 external = 0);
     bool set_accessed(u16 selector, Descriptor& descriptor);
     void set_segment(Segment segment, u16 selector, const Descriptor& descriptor);
-    void update_spans(SegmentState& segment, bool stack_or_data);
+    void update_spans(SegmentState& segment);
+    void set_system_segment(SegmentState& segment, u16 selector, const Descriptor& descriptor);
+    bool set_busy(u16 selector, Descriptor& descriptor, bool busy);
+    bool inspect_descriptor(u16 selector, Descriptor& descriptor);
     void load_code_segment(u16 selector, const Descriptor& descriptor, unsigned cpl);
     void load_null(Segment segment, u16 selector);
     void invalidate_data_segments_for(unsigned cpl);
-    bool check_code_target(u16 selector, const Descriptor& descriptor, bool call_or_jump);
+    bool check_code_target(u16 selector, const Descriptor& code);
     bool inner_stack(unsigned cpl, u16& ss, u64& esp, u32 external);
+    bool open_inner_stack(unsigned cpl, u32 external, NewStack& stack, u16& selector);
+    void commit_stack(u16 selector, const NewStack& stack);
     bool check_stack_segment(u16 selector, unsigned cpl, Exception vector, Descriptor& descriptor, u32 external);
-    struct StackFrame;  // an interrupt's or call's stack being written (far_transfer.cpp)
-    bool call_gate(u16 selector, const Descriptor& gate, bool call, u64 next_ip);
-    bool call_far_direct(u16 selector, u64 offset, unsigned operand_size, const Descriptor& code, u64 next_ip);
-    bool return_to_outer(u16 cs, u64 ip, unsigned operand_size, const Descriptor& code, u16 extra_bytes, u64 stack);
+    bool call_gate(const Descriptor& gate, bool call, u64 next_ip);
+    bool call_gate_inner(u16 selector, const Descriptor& code, const Descriptor& gate, u64 next_ip);
+    bool far_to_system(u16 selector, const Descriptor& descriptor, bool call, u64 next_ip);
+    bool read_returned_code(u16 selector, Descriptor& code);
+    bool return_to_outer(u16 selector, const Descriptor& code, u64 ip, unsigned operand_size, u64 frame,
+                         u16 extra_bytes);
     bool iret_real(unsigned operand_size);
-    bool iret_v86_monitor(unsigned operand_size);
-    bool iret_to_v86(u32 ip, u16 cs, u32 flags);
+    bool iret_to_v86(u64 ip, u64 cs, u64 flags, u64 stack);
     bool iret_protected(unsigned operand_size);
-    u32 iret_flag_mask(unsigned operand_size) const;
+    void set_returned_flags(u64 flags, unsigned operand_size, unsigned old_cpl, unsigned old_iopl);
+
+    void set_flat_segments(u16 code, u16 stack, unsigned cpl);
+
+    // --- Task switches (task_switch.cpp)
+    struct TaskImage;
+    bool read_task_field(u64 address, unsigned size, u64& value);
+    bool read_task(u64 base, bool wide, TaskImage& image);
+    bool save_task(bool wide, u64 return_ip, u32 flags);
+    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code);
+    bool load_task_ldt(u16 selector);
+    bool load_task_segments(const TaskImage& image, bool wide);
 
     // --- Interrupts (interrupt.cpp)
     bool enter_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
+    bool int_ignores_iopl(u8 vector) const;
     bool enter_real(u8 vector, u64 return_ip);
     bool enter_protected(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
     bool enter_gate(const Descriptor& gate, u64 return_ip, std::optional<u32> error_code, u32 external);
+    void deliver_fault_as(bool trap);
     void shutdown();
     void update_interrupt_attention();
+    void update_single_attention();
+    bool debug_register_index(unsigned& index);
+    bool data_breakpoint_in_page(u64 linear) const;
+    u64 generation_ = 0;  // of fetch_epoch
+    u64 code_base_ = 0;   // CS base and limit that fetch_epoch stands for
+    u32 code_limit_ = 0;
 
     Log& log_;
     PhysicalMemory& memory_;
@@ -384,6 +434,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     CodeCache* code_cache_ = nullptr;
 
     std::optional<PendingFault> fault_;
+    bool fault_in_new_context_ = false;
+    u32 saved_flags_ = 0;  // EFLAGS as an interrupt being delivered pushes them
     bool interrupt_line_ = false;
     bool nmi_blocked_ = false;
     bool a20_ = true;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/types.h"
+#include "core/decode/opcode.h"
 
 namespace lodge {
 
@@ -27,7 +28,10 @@ constexpr u32 kCpuidFpu = 1u << 0, kCpuidVme = 1u << 1, kCpuidDe = 1u << 2, kCpu
               kCpuidCmov = 1u << 15, kCpuidPat = 1u << 16, kCpuidPse36 = 1u << 17, kCpuidClflush = 1u << 19,
               kCpuidMmx = 1u << 23, kCpuidFxsr = 1u << 24, kCpuidSse = 1u << 25, kCpuidSse2 = 1u << 26;
 // CPUID.80000001h:EDX
-constexpr u32 kCpuidNx = 1u << 20;
+constexpr u32 kCpuidNx = 1u << 20, kCpuidPage1Gb = 1u << 26, kCpuidLm = 1u << 29;
+
+// Whether the model has the instructions of a feature.
+bool has_feature(const CpuModel& model, CpuFeature feature);
 
 // The models this build runs, weakest first.
 const std::vector<CpuModel>& cpu_models();

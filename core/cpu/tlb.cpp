@@ -2,28 +2,55 @@
 
 namespace lodge {
 
-namespace {
-
-void invalidate(TlbEntry& entry, unsigned index) {
-    const u64 tag = Tlb::invalid_tag(index);
-    entry = {tag, tag, tag, 0};
+Tlb::Tlb() {
+    for (unsigned i = 0; i < kEntries; ++i) invalidate(i);
 }
 
-}  // namespace
+void Tlb::invalidate(unsigned index) {
+    const u64 tag = invalid_tag(index);
+    entries_[index] = {tag, tag, tag, 0};
+    filled_[index] = false;
+}
+
+void Tlb::fill(u64 linear, const TlbEntry& entry, bool global) {
+    const unsigned at = index(linear);
+    entries_[at] = entry;
+    global_[at] = global;
+    if (filled_[at]) return;
+    filled_[at] = true;
+    log_[logged_++] = static_cast<u16>(at);
+}
 
 void Tlb::clear() {
-    for (unsigned i = 0; i < kEntries; ++i) invalidate(entries_[i], i);
+    for (unsigned i = 0; i < logged_; ++i) invalidate(log_[i]);
+    logged_ = 0;
 }
 
+void Tlb::clear_non_global() {
+    unsigned kept = 0;
+    for (unsigned i = 0; i < logged_; ++i) {
+        const u16 at = log_[i];
+        if (global_[at])
+            log_[kept++] = at;
+        else
+            invalidate(at);
+    }
+    logged_ = kept;
+}
+
+// The entry stays in the log, so that no entry is ever logged twice.
 void Tlb::clear_page(u64 linear) {
-    invalidate(entry(linear), index(linear));
+    const unsigned at = index(linear);
+    const bool logged = filled_[at];
+    invalidate(at);
+    filled_[at] = logged;
 }
 
 void Tlb::forbid_writes(const u8* host_page) {
     const u64 host = reinterpret_cast<u64>(host_page);
     for (unsigned i = 0; i < kEntries; ++i) {
         TlbEntry& entry = entries_[i];
-        if (entry.write_tag + entry.addend == host) entry.write_tag = invalid_tag(i);
+        if (filled_[i] && entry.write_tag + entry.addend == host) entry.write_tag = invalid_tag(i);
     }
 }
 

@@ -22,7 +22,7 @@ class Tlb {
   public:
     static constexpr unsigned kEntries = 1024;
 
-    Tlb() { clear(); }
+    Tlb();
 
     static unsigned index(u64 linear) { return (linear / kPageSize) % kEntries; }
     // Never matches a linear address that maps to the entry: it lies in the next entry's page.
@@ -30,13 +30,24 @@ class Tlb {
 
     TlbEntry& entry(u64 linear) { return entries_[index(linear)]; }
 
+    // Replaces the entry for `linear`'s page.
+    void fill(u64 linear, const TlbEntry& entry, bool global);
     void clear();
+    // As a load of CR3 does: pages that are not global.
+    void clear_non_global();
     void clear_page(u64 linear);
     // Forgets the right to write through this host page (an address in the backing, 4096-aligned).
     void forbid_writes(const u8* host_page);
 
   private:
+    void invalidate(unsigned index);
+
     std::array<TlbEntry, kEntries> entries_;
+    // Only what was filled is cleared: which entries those are, and whether they are global.
+    std::array<bool, kEntries> global_{};
+    std::array<bool, kEntries> filled_{};
+    std::array<u16, kEntries> log_{};
+    unsigned logged_ = 0;
 };
 
 }  // namespace lodge

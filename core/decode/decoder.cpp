@@ -280,6 +280,7 @@ class Decoder {
     OpcodeMap map_ = OpcodeMap::one;
     u8 opcode_ = 0;
     bool vex_ = false;
+    u8 vex_vvvv_ = 0;  // all four bits of it, also outside 64-bit code: unused, they must say 0
     bool rex_w_ = false, rex_r_ = false, rex_x_ = false, rex_b_ = false;  // of REX or VEX
     unsigned prefix_ = kPlain;                                            // class, see encoding.h
 };
@@ -352,7 +353,7 @@ bool Decoder::read_vex(u8 first) {
     if (map < 1 || map > 3) return fail(DecodeStatus::invalid);
     vex_ = true;
     map_ = static_cast<OpcodeMap>(static_cast<unsigned>(OpcodeMap::vex0F) + map - 1);
-    insn_.vvvv = ~payload >> 3 & 0xf;
+    vex_vvvv_ = insn_.vvvv = ~payload >> 3 & 0xf;
     insn_.vector_size = payload & 4 ? 32 : 16;
     prefix_ = payload & 3;
     if (!code64_) {  // only eight registers; R and X are 0 or it would be LES, LDS
@@ -388,7 +389,7 @@ bool Decoder::find_row() {
                          kModrmClass[static_cast<unsigned>(cell.view)][insn_.modrm];
     row_ = &kEncodings[kRowNumbers[entry]];
     if (row_ == &kEncodings[0]) return fail(DecodeStatus::invalid);
-    if (vex_ && !row_->has_vvvv && insn_.vvvv) return fail(DecodeStatus::invalid);
+    if (!row_->has_vvvv && vex_vvvv_) return fail(DecodeStatus::invalid);
     insn_.opcode = row_->opcode;
     return true;
 }

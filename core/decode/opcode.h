@@ -118,6 +118,7 @@ struct OpcodeFacts {
     bool lockable = false;        // LOCK is permitted with a memory destination
     bool may_keep_flags = false;  // flags_written may also stay as they were, e.g. shift count 0
     bool wider_is_later = false;  // see required_feature() in insn.h
+    u8 operand_count = 0;         // explicit operands of the form that has most
     Access access[4] = {};        // by operand in Intel order; see operand_access() in insn.h for exceptions
 };
 
@@ -206,6 +207,7 @@ consteval OpcodeFacts make_facts(CpuFeature feature, std::string_view access, st
                 throw "unknown access letter";
         }
     }
+    facts.operand_count = static_cast<u8>(operand);
     for (char letter : traits) {
         switch (letter) {
             case 'F':

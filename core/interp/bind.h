@@ -11,7 +11,7 @@ namespace lodge {
 
 using Operation = bool (*)(Cpu&, const Insn&);
 
-// Leaves the block: `at` is the instruction that did not run (it faulted, or comes next).
+// Leaves the block: Cpu::current is then the instruction that did not complete (it faulted) or comes next.
 inline void leave_block(Cpu& cpu, const Insn* at) {
     cpu.current = at;
 }
@@ -25,8 +25,9 @@ inline void stop_before(Cpu& cpu, const Insn* at) {
 
 template <Operation operation>
 void chained(Cpu& cpu, const Insn* insn) {
+    cpu.current = insn;  // a device may ask for the time, that is, for the count of instructions
     if (!operation(cpu, *insn)) [[unlikely]]
-        return leave_block(cpu, insn);
+        return;
     if (cpu.stop) [[unlikely]]
         return stop_before(cpu, insn + 1);
     return insn[1].run(cpu, insn + 1);
@@ -43,8 +44,9 @@ void chained_pure(Cpu& cpu, const Insn* insn) {
 // The operation has set state.ip.
 template <Operation operation>
 void ending(Cpu& cpu, const Insn* insn) {
+    cpu.current = insn;
     if (!operation(cpu, *insn)) [[unlikely]]
-        return leave_block(cpu, insn);
+        return;
     leave_block(cpu, insn + 1);
 }
 

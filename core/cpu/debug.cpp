@@ -1,0 +1,123 @@
+// Debug registers and traps: SDM vol. 3, chapter 17.
+#include "core/cpu/cpu.h"
+
+namespace lodge {
+
+namespace {
+
+constexpr u64 kDr6Single = 1u << 14;
+constexpr u64 kDr6Access = 1u << 13;
+constexpr u64 kDr7GeneralDetect = 1u << 13;
+
+bool enabled(u64 dr7, unsigned index) {
+    return bits(dr7, index * 2, 2) != 0;
+}
+unsigned condition(u64 dr7, unsigned index) {
+    return static_cast<unsigned>(bits(dr7, 16 + index * 4, 2));
+}
+// 0, 1, 3 stand for 1, 2, 4 bytes; 2 for 8 (SDM vol. 3, 17.2.4).
+unsigned length(u64 dr7, unsigned index) {
+    static constexpr unsigned kLengths[4] = {1, 2, 8, 4};
+    return kLengths[bits(dr7, 18 + index * 4, 2)];
+}
+
+}  // namespace
+
+bool Cpu::code_breakpoint_at(u64 linear) const {
+    for (unsigned i = 0; i < 4; ++i)
+        if (enabled(state.dr[7], i) && condition(state.dr[7], i) == 0 && state.dr[i] == linear) return true;
+    return false;
+}
+
+bool Cpu::take_code_breakpoint(u64 linear) {
+    u64 hit = 0;
+    for (unsigned i = 0; i < 4; ++i)
+        if (condition(state.dr[7], i) == 0 && state.dr[i] == linear) hit |= u64{1} << i;
+    state.dr[6] |= hit;
+    return raise(Exception::DB);
+}
+
+bool Cpu::data_breakpoint_in_page(u64 linear) const {
+    if (!(state.dr[7] & 0xFF)) return false;
+    for (unsigned i = 0; i < 4; ++i) {
+        if (!enabled(state.dr[7], i) || condition(state.dr[7], i) == 0) continue;
+        const u64 first = state.dr[i] & ~u64{length(state.dr[7], i) - 1};
+        if (first / kPageSize == linear / kPageSize) return true;
+    }
+    return false;
+}
+
+void Cpu::check_data_breakpoint(u64 linear, unsigned size, bool write) {
+    if (!(state.dr[7] & 0xFF)) [[likely]]
+        return;
+    u64 hit = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        const unsigned kind = condition(state.dr[7], i);
+        if (!enabled(state.dr[7], i) || !(kind == 3 || (kind == 1 && write))) continue;
+        const u64 first = state.dr[i] & ~u64{length(state.dr[7], i) - 1};
+        if (linear < first + length(state.dr[7], i) && first < linear + size) hit |= u64{1} << i;
+    }
+    if (hit) trap_after(hit);
+}
+
+void Cpu::trap_after(u64 dr6_bits) {
+    pending_dr6 |= dr6_bits;
+    request_attention(kAttentionTrap);
+    stop = true;
+}
+
+void Cpu::single_step_trap() {
+    trap_after(kDr6Single);
+}
+
+void Cpu::take_trap() {
+    clear_attention(kAttentionTrap);
+    state.dr[6] |= pending_dr6;
+    pending_dr6 = 0;
+    raise(Exception::DB);
+    deliver_fault_as(/*trap=*/true);
+}
+
+void Cpu::update_single_attention() {
+    bool code_breakpoints = false;
+    for (unsigned i = 0; i < 4; ++i) code_breakpoints |= enabled(state.dr[7], i) && condition(state.dr[7], i) == 0;
+    if (code_breakpoints || flag(kFlagTrap | kFlagResume))
+        request_attention(kAttentionSingle);
+    else
+        clear_attention(kAttentionSingle);
+}
+
+// DR4 and DR5 are DR6 and DR7 while CR4.DE is clear (SDM vol. 3, 17.2.2).
+bool Cpu::debug_register_index(unsigned& index) {
+    if (index == 4 || index == 5) {
+        if (state.cr4 & kCr4De) return raise_ud();
+        index += 2;
+    }
+    if (state.dr[7] & kDr7GeneralDetect) {
+        state.dr[7] &= ~kDr7GeneralDetect;
+        state.dr[6] |= kDr6Access;
+        return raise(Exception::DB);
+    }
+    return true;
+}
+
+bool Cpu::read_dr(unsigned index, u64& value) {
+    if (index > 7) return raise_ud();
+    if (!debug_register_index(index)) return false;
+    value = state.dr[index];
+    return true;
+}
+
+bool Cpu::write_dr(unsigned index, u64 value) {
+    if (index > 7) return raise_ud();
+    if (!debug_register_index(index)) return false;
+    if (index >= 6 && code64() && value >> 32) return raise_gp(0);
+    if (index == 6) value = (value & 0xE00F) | 0xFFFF0FF0;
+    if (index == 7) value = (value & 0xFFFF2BFF) | 0x400;
+    state.dr[index] = value;
+    flush_tlb(true);
+    update_single_attention();
+    return true;
+}
+
+}  // namespace lodge

@@ -1,0 +1,52 @@
+// SYSENTER and SYSEXIT: SDM vol. 2. (SYSCALL and SYSRET come with long mode.)
+#include "core/cpu/cpu.h"
+
+namespace lodge {
+
+namespace {
+
+// A flat 32-bit segment of the given kind.
+void make_flat(SegmentState& segment, u16 selector, u32 type, unsigned dpl) {
+    segment.selector = selector;
+    segment.base = 0;
+    segment.limit = 0xFFFFFFFF;
+    segment.attributes = type | kSegmentNotSystem | kSegmentPresent | kSegmentBig | kSegmentGranular |
+                         kSegmentAccessed | dpl << kSegmentDplShift;
+}
+
+constexpr u32 kCodeType = kSegmentCode | kSegmentReadable;
+constexpr u32 kDataType = kSegmentWritable;
+
+}  // namespace
+
+void Cpu::set_flat_segments(u16 code, u16 stack, unsigned cpl) {
+    make_flat(state.segment(Segment::cs), code, kCodeType, cpl);
+    make_flat(state.segment(Segment::ss), stack, kDataType, cpl);
+    update_spans(state.segment(Segment::cs));
+    update_spans(state.segment(Segment::ss));
+    state.cpl = static_cast<u8>(cpl);
+    mode_changed();
+}
+
+bool Cpu::sysenter() {
+    if (!protected_mode() || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
+    set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
+    const auto selector = static_cast<u16>(sysenter_cs_ & ~u64{3});
+    set_flat_segments(selector, static_cast<u16>(selector + 8), 0);
+    state.gpr[kRsp] = sysenter_esp_ & 0xFFFFFFFF;
+    state.ip = sysenter_eip_ & 0xFFFFFFFF;
+    return true;
+}
+
+bool Cpu::sysexit() {
+    if (!protected_mode() || state.cpl != 0 || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
+    const auto base = static_cast<u16>(sysenter_cs_ & ~u64{3});
+    const u64 ip = state.gpr[kRdx] & 0xFFFFFFFF;
+    const u64 stack = state.gpr[kRcx] & 0xFFFFFFFF;
+    set_flat_segments(static_cast<u16>((base + 16) | 3), static_cast<u16>((base + 24) | 3), 3);
+    state.gpr[kRsp] = stack;
+    state.ip = ip;
+    return true;
+}
+
+}  // namespace lodge

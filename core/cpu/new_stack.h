@@ -1,0 +1,42 @@
+// A stack that is being written or read before it becomes the current one: the frames of gates, task switches and far
+// returns. Nothing of the CPU changes until the caller commits the pointer.
+#pragma once
+
+#include "core/cpu/cpu.h"
+
+namespace lodge {
+
+struct Cpu::NewStack {
+    Cpu& cpu;
+    SegmentState segment;
+    u64 pointer;  // rSP, cut to the stack's size
+    bool user;    // with whose rights
+    Exception vector = Exception::SS;
+    u32 error = 0;  // of the fault when the frame does not fit
+
+    u64 mask() const { return segment.attributes & kSegmentBig ? 0xFFFFFFFF : 0xFFFF; }
+
+    bool push(u64 value, unsigned size) {
+        const u64 at = (pointer - size) & mask();
+        if (!access(at, &value, size, true)) return false;
+        pointer = at;
+        return true;
+    }
+    bool pop(u64& value, unsigned size) {
+        value = 0;
+        if (!access(pointer & mask(), &value, size, false)) return false;
+        pointer = (pointer + size) & mask();
+        return true;
+    }
+
+  private:
+    bool access(u64 offset, u64* value, unsigned size, bool write) {
+        const u64 last = offset + size - 1;
+        const bool down = !(segment.attributes & kSegmentCode) && (segment.attributes & kSegmentExpandDown);
+        const bool fits = down ? offset > segment.limit && last <= mask() : last <= segment.limit;
+        if (!fits) return cpu.raise(vector, error);
+        return cpu.access_linear((segment.base + offset) & 0xFFFFFFFF, value, size, write, user);
+    }
+};
+
+}  // namespace lodge

@@ -1,0 +1,272 @@
+#include "core/interp/interpreter.h"
+
+#include <algorithm>
+
+#include "core/decode/decoder.h"
+#include "core/interp/bind.h"
+
+namespace lodge {
+
+namespace {
+
+void run_sentinel(Cpu& cpu, const Insn* insn) {
+    stop_before(cpu, insn);
+}
+
+void make_sentinel(Insn& sentinel, const Insn& last) {
+    sentinel = Insn{};
+    sentinel.run = run_sentinel;
+    sentinel.code_size = last.code_size;
+    sentinel.block_index = static_cast<u8>(last.block_index + 1);
+    sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
+}
+
+// Binds `insn` as number `index` of its block, `offset` bytes from the start.
+void place(Insn& insn, unsigned index, unsigned offset, const CpuModel& model) {
+    insn.block_index = static_cast<u8>(index);
+    insn.block_offset = static_cast<u16>(offset);
+    if (insn.base == kBlockIp) insn.displacement += offset + insn.length;
+    insn.run = bind(insn, model);
+}
+
+}  // namespace
+
+Interpreter::Interpreter(Cpu& cpu) : cpu_(cpu), jumps_(kJumpEntries) {
+    cpu_.set_code_cache(this);
+}
+
+Interpreter::~Interpreter() {
+    cpu_.set_code_cache(nullptr);
+}
+
+ExitReason Interpreter::run(u64 instructions) {
+    const u64 end = cpu_.state.retired + instructions;
+    Block* block = nullptr;
+    for (;;) {
+        if (cpu_.state.retired >= end) return ExitReason::budget;
+        if (const u32 attention = cpu_.attention.load(std::memory_order_relaxed)) [[unlikely]] {
+            ExitReason exit;
+            if (attend(attention, exit)) return exit;
+            block = nullptr;
+            continue;
+        }
+        block = next_block(block);
+        if (!block || block->count > end - cpu_.state.retired) {
+            step();
+            block = nullptr;
+            continue;
+        }
+        cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
+        execute(block->instructions.get());
+        if (!buried_.empty()) {
+            buried_.clear();
+            block = nullptr;
+        }
+    }
+}
+
+void Interpreter::execute(const Insn* first) {
+    cpu_.stop = false;
+    first->run(cpu_, first);
+    const Insn* at = cpu_.current;
+    cpu_.current = nullptr;
+    cpu_.state.retired += at->block_index;
+    if (!cpu_.fault()) [[likely]]
+        return;
+    // A fault of a task switch belongs to the new task, whose IP is already in place (Cpu::enter_task).
+    if (!cpu_.take_fault_in_new_context()) cpu_.state.ip = this_ip(cpu_, *at);
+    cpu_.deliver_fault();
+}
+
+bool Interpreter::attend(u32 attention, ExitReason& exit) {
+    if (attention & kAttentionShutdown) {
+        exit = ExitReason::shutdown;
+        return true;
+    }
+    if (attention & kAttentionKick) {
+        cpu_.clear_attention(kAttentionKick);
+        exit = ExitReason::kicked;
+        return true;
+    }
+    if (attention & kAttentionInit) {
+        cpu_.take_init();
+        return false;
+    }
+    if (attention & kAttentionShadow) {
+        cpu_.clear_attention(kAttentionShadow);
+        if (!(attention & kAttentionHalted)) {
+            if (attention & kAttentionSingle)
+                step_watched();
+            else
+                step();
+            return false;
+        }
+    }
+    if (attention & kAttentionTrap) {
+        cpu_.take_trap();
+        return false;
+    }
+    if ((attention & kAttentionNmi) && cpu_.take_nmi()) return false;
+    if (attention & kAttentionInterrupt) {
+        cpu_.take_interrupt();
+        return false;
+    }
+    if (attention & kAttentionHalted) {
+        exit = ExitReason::halted;
+        return true;
+    }
+    if (attention & kAttentionSingle)
+        step_watched();
+    else
+        step();  // an NMI that is blocked
+    return false;
+}
+
+Interpreter::Block* Interpreter::next_block(Block* previous) {
+    const u64 ip = cpu_.state.ip;
+    const u64 epoch = cpu_.fetch_epoch;
+    if (previous)
+        for (const Link& link : previous->links)
+            if (link.ip == ip && link.epoch == epoch) return link.block;
+    Link& jump = jump_entry(ip);
+    if (jump.ip != ip || jump.epoch != epoch || !jump.block) {
+        Block* found = find_block();
+        if (!found) return nullptr;
+        jump = {ip, cpu_.fetch_epoch, found};
+    }
+    if (previous && cpu_.fetch_epoch == epoch) {
+        previous->links[previous->next_link] = jump;
+        previous->next_link ^= 1;
+    }
+    return jump.block;
+}
+
+Interpreter::Block* Interpreter::find_block() {
+    const SegmentState& cs = cpu_.state.segment(Segment::cs);
+    const u64 linear = (cs.base + cpu_.state.ip) & cpu_.state.linear_mask;
+    const u8* code = cpu_.fetch_pointer(linear);
+    if (!code) return nullptr;  // step() finds the fault again, or reads the bytes one by one
+    const u64 offset = static_cast<u64>(code - cpu_.memory().backing().data());
+    const u64 key = offset << 4 | static_cast<u64>(cpu_.code_size());
+    const auto found = blocks_.find(key);
+    Block* block = found != blocks_.end() ? found->second.get() : make_block(code, key);
+    if (!block) return nullptr;
+    if (!cpu_.code64() && cpu_.state.ip + block->bytes - 1 > cs.limit) return nullptr;
+    return block;
+}
+
+Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
+    if (decoded_ > kMostDecoded) drop_all();
+    const u64 backing = key >> 4;
+    const auto available = static_cast<size_t>(kPageSize - (backing & kPageMask));
+    std::array<Insn, kMostInBlock> decoded;
+    unsigned count = 0;
+    size_t offset = 0;
+    while (count < kMostInBlock) {
+        Insn& insn = decoded[count];
+        insn = Insn{};
+        if (decode({code + offset, available - offset}, cpu_.code_size(), insn) != DecodeStatus::ok) break;
+        place(insn, count, static_cast<unsigned>(offset), cpu_.model());
+        offset += insn.length;
+        ++count;
+        if (ends_block(insn)) break;
+    }
+    if (count == 0) return nullptr;
+    auto block = std::make_unique<Block>();
+    block->key = key;
+    block->count = static_cast<u16>(count);
+    block->bytes = static_cast<u16>(offset);
+    block->instructions = std::make_unique<Insn[]>(count + 1);
+    std::copy_n(decoded.begin(), count, block->instructions.get());
+    make_sentinel(block->instructions[count], decoded[count - 1]);
+    decoded_ += count;
+    const u64 page = backing / kPageSize;
+    cpu_.memory().mark_code(page, static_cast<unsigned>(backing & kPageMask), static_cast<unsigned>(offset));
+    page_keys_[page].push_back(key);
+    return (blocks_[key] = std::move(block)).get();
+}
+
+void Interpreter::bury(u64 key) {
+    const auto found = blocks_.find(key);
+    decoded_ -= found->second->count;
+    buried_.push_back(std::move(found->second));
+    blocks_.erase(found);
+}
+
+void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) {
+    const auto found = page_keys_.find(backing_page);
+    if (found == page_keys_.end()) return;
+    std::vector<u64> kept;
+    for (const u64 key : found->second) {
+        const Block& block = *blocks_[key];
+        const unsigned first = static_cast<unsigned>((key >> 4) & kPageMask);
+        if (first < offset + length && offset < first + block.bytes)
+            bury(key);
+        else
+            kept.push_back(key);
+    }
+    cpu_.memory().forget_code(backing_page);
+    for (const u64 key : kept)
+        cpu_.memory().mark_code(backing_page, static_cast<unsigned>((key >> 4) & kPageMask), blocks_[key]->bytes);
+    if (kept.empty())
+        page_keys_.erase(found);
+    else
+        found->second = std::move(kept);
+    cpu_.next_fetch_epoch();
+}
+
+void Interpreter::drop_all() {
+    for (const auto& [page, keys] : page_keys_) cpu_.memory().forget_code(page);
+    for (auto& [key, block] : blocks_) buried_.push_back(std::move(block));
+    blocks_.clear();
+    page_keys_.clear();
+    decoded_ = 0;
+    cpu_.next_fetch_epoch();
+}
+
+bool Interpreter::decode_at_ip(Insn& insn) {
+    const SegmentState& cs = cpu_.state.segment(Segment::cs);
+    const u64 linear = (cs.base + cpu_.state.ip) & cpu_.state.linear_mask;
+    u8 bytes[kLongestInsn];
+    // First what lies in this page: the next one may fault, and the instruction may not need it.
+    unsigned have = static_cast<unsigned>(std::min<u64>(kLongestInsn, kPageSize - (linear & kPageMask)));
+    if (!cpu_.code64() && cpu_.state.ip <= cs.limit)
+        have = static_cast<unsigned>(std::min<u64>(have, cs.limit - cpu_.state.ip + 1));
+    if (cpu_.fetch_bytes(cpu_.state.ip, bytes, have) < have) return false;
+    insn = Insn{};
+    DecodeStatus status = decode({bytes, have}, cpu_.code_size(), insn);
+    while (status == DecodeStatus::truncated && have < kLongestInsn) {
+        if (cpu_.fetch_bytes(cpu_.state.ip + have, bytes + have, 1) == 0) return false;
+        ++have;
+        insn = Insn{};
+        status = decode({bytes, have}, cpu_.code_size(), insn);
+    }
+    if (status == DecodeStatus::ok) return true;
+    return status == DecodeStatus::invalid ? cpu_.raise_ud() : cpu_.raise_gp(0);
+}
+
+void Interpreter::step() {
+    Insn& insn = single_[0];
+    if (!decode_at_ip(insn)) return cpu_.deliver_fault();
+    place(insn, 0, 0, cpu_.model());
+    make_sentinel(single_[1], insn);
+    cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
+    execute(single_.data());
+    buried_.clear();
+}
+
+void Interpreter::step_watched() {
+    const bool resume = cpu_.flag(kFlagResume);
+    const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
+    if (!resume && cpu_.code_breakpoint_at(linear)) {
+        cpu_.take_code_breakpoint(linear);
+        return cpu_.deliver_fault();
+    }
+    const bool trap = cpu_.flag(kFlagTrap);
+    if (resume) cpu_.set_system_flags(cpu_.state.system_flags & ~kFlagResume);
+    const u64 before = cpu_.state.retired;
+    step();
+    if (trap && cpu_.state.retired != before) cpu_.single_step_trap();
+}
+
+}  // namespace lodge

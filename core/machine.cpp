@@ -1,0 +1,197 @@
+#include "core/machine.h"
+
+#include <algorithm>
+
+namespace lodge {
+
+namespace {
+
+// Realtime: how many instructions run between two looks at the clock, a fraction of a millisecond.
+constexpr u64 kRealtimeSlice = 20'000;
+// Virtual: how many at most before posted inputs are looked at.
+constexpr u64 kVirtualSlice = 1'000'000;
+
+// --- Memory in a saved state: (u64 page number, page) for every backing page that is not zero, then ~0.
+constexpr u64 kEndOfPages = ~u64{0};
+
+bool is_zero(const u8* page) {
+    return std::all_of(page, page + kPageSize, [](u8 byte) { return byte == 0; });
+}
+
+void append(std::vector<u8>& out, const void* bytes, size_t size) {
+    const u8* from = static_cast<const u8*>(bytes);
+    out.insert(out.end(), from, from + size);
+}
+
+void save_pages(PhysicalMemory& memory, std::vector<u8>& out) {
+    for (u64 page = 0; page < memory.backing_pages(); ++page) {
+        const u8* bytes = memory.backing().data() + page * kPageSize;
+        if (is_zero(bytes)) continue;
+        append(out, &page, sizeof page);
+        append(out, bytes, kPageSize);
+    }
+    append(out, &kEndOfPages, sizeof kEndOfPages);
+}
+
+Result<void> load_pages(PhysicalMemory& memory, std::span<const u8> from) {
+    std::vector<bool> seen(memory.backing_pages());
+    for (;;) {
+        if (from.size() < sizeof(u64)) return Error{ErrorKind::bad_format, "saved memory is cut short"};
+        const u64 page = load<u64>(from.data());
+        from = from.subspan(sizeof(u64));
+        if (page == kEndOfPages) break;
+        if (page >= memory.backing_pages() || from.size() < kPageSize)
+            return Error{ErrorKind::bad_format, "saved memory does not fit this machine's"};
+        std::memcpy(memory.backing().data() + page * kPageSize, from.data(), kPageSize);
+        seen[page] = true;
+        from = from.subspan(kPageSize);
+    }
+    for (u64 page = 0; page < memory.backing_pages(); ++page) {
+        u8* bytes = memory.backing().data() + page * kPageSize;
+        if (!seen[page] && !is_zero(bytes)) std::memset(bytes, 0, kPageSize);
+    }
+    memory.touched(0, memory.backing_size());
+    return {};
+}
+
+}  // namespace
+
+Machine::Machine(const MachineConfig& config, Log& log)
+    : log_(log), config_(config), clock_(config.clock), scheduler_(clock_), ports_(log, "port"), mmio_(log, "memory") {}
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Log& log) {
+    std::unique_ptr<Machine> machine(new Machine(config, log));
+    auto memory = PhysicalMemory::create(config.backing_bytes, machine->mmio_);
+    if (!memory) return memory.error();
+    machine->memory_ = std::move(*memory);
+    machine->cpu_ = std::make_unique<Cpu>(log, *machine->memory_, machine->ports_, machine->clock_, *config.cpu);
+    Cpu* cpu = machine->cpu_.get();
+    machine->inputs_.on_post([cpu] { cpu->request_attention(kAttentionKick); });
+    machine->scheduler_.on_earlier([cpu] { cpu->request_attention(kAttentionKick); });
+    return machine;
+}
+
+void Machine::reset() {
+    for (Device* device : devices_) device->reset();
+    cpu_->reset();
+    reset_requested_ = false;
+}
+
+void Machine::finish(RunResult result) {
+    if (!result_) result_ = std::move(result);
+    cpu_->request_attention(kAttentionKick);
+}
+
+void Machine::request_reset() {
+    reset_requested_ = true;
+    cpu_->request_attention(kAttentionKick);
+}
+void Machine::request_power_off() {
+    finish({RunEnd::power_off, 0, {}});
+}
+void Machine::request_exit(int status) {
+    finish({RunEnd::exit_port, status, {}});
+}
+void Machine::request_failure(std::string why) {
+    finish({RunEnd::failure, 0, std::move(why)});
+}
+
+void Machine::end() {
+    inputs_.post_command([this] { finish({RunEnd::stopped, 0, {}}); });
+}
+
+void Machine::set_paused(bool paused) {
+    if (paused_ == paused) return;
+    paused_ = paused;
+    if (paused)
+        clock_.pause();
+    else
+        clock_.resume();
+}
+
+RunResult Machine::run() {
+    result_.reset();
+    while (!result_) round();
+    return *result_;
+}
+
+void Machine::round() {
+    clock_.set_position(cpu_->state.retired);
+    inputs_.apply_all(cpu_->state.retired);
+    if (paused_) return inputs_.wait(kNanosecondsPerSecond);
+    scheduler_.run_due();
+    if (reset_requested_) {
+        if (!config_.reboot) return finish({RunEnd::reset, 0, {}});
+        reset();
+    }
+    if (result_) return;
+
+    u64 budget = kRealtimeSlice;
+    if (clock_.mode() == ClockMode::virtual_time) {
+        const u64 now = clock_.now(), next = scheduler_.next();
+        budget = next <= now ? 1 : std::min(next - now, kVirtualSlice);
+    }
+    const u64 started = speed_ < kFullSpeed ? GuestClock::host_now() : 0;
+    const ExitReason exit = executor_->run(budget);
+    if (speed_ < kFullSpeed) rest(GuestClock::host_now() - started);
+    switch (exit) {
+        case ExitReason::budget:
+        case ExitReason::kicked:
+            return;
+        case ExitReason::halted:
+            return idle();
+        case ExitReason::shutdown:
+            // The chipset resets the CPU on a shutdown cycle.
+            cpu_->clear_attention(kAttentionShutdown);
+            return request_reset();
+    }
+}
+
+void Machine::set_speed(u64 millipercent) {
+    speed_ = millipercent;
+    clock_.set_speed(millipercent);
+}
+
+void Machine::rest(u64 host_nanoseconds) {
+    inputs_.wait(static_cast<u64>(u128{host_nanoseconds} * (kFullSpeed - speed_) / speed_));
+}
+
+void Machine::idle() {
+    clock_.set_position(cpu_->state.retired);
+    const u64 next = scheduler_.next();
+    if (clock_.mode() == ClockMode::virtual_time && next != kNever) return clock_.skip_to(next);
+    inputs_.wait(next == kNever ? kNanosecondsPerSecond : clock_.host_time_until(next));
+}
+
+void Machine::state(StateIo& io) {
+    clock_.state(io);
+    scheduler_.state(io);
+    cpu_->save_or_load(io);
+    for (Device* device : devices_) device->state(io);
+}
+
+std::vector<u8> Machine::save() {
+    clock_.set_position(cpu_->state.retired);
+    StateIo io;
+    io.section("machine", 1, [&] { state(io); });
+    const std::vector<u8> tree = io.take();
+    const u64 length = tree.size();
+    std::vector<u8> out;
+    append(out, &length, sizeof length);
+    append(out, tree.data(), tree.size());
+    save_pages(*memory_, out);
+    return out;
+}
+
+Result<void> Machine::load(std::span<const u8> saved) {
+    if (saved.size() < sizeof(u64)) return Error{ErrorKind::bad_format, "saved state is empty"};
+    const u64 length = lodge::load<u64>(saved.data());
+    saved = saved.subspan(sizeof(u64));
+    if (length > saved.size()) return Error{ErrorKind::bad_format, "saved state is cut short"};
+    LODGE_TRY(load_pages(*memory_, saved.subspan(length)));
+    StateIo io(saved.first(length));
+    io.section("machine", 1, [&] { state(io); });
+    return io.result();
+}
+
+}  // namespace lodge

@@ -1,0 +1,110 @@
+// One PC's clockwork: CPU, memory, buses, time, the queue of inputs, and the loop that runs them. The board's devices
+// are added by whoever builds it (devices/pc.h); the machine knows them only as Devices.
+//
+// Threads: everything but `post`-like calls (inputs(), request_*, end) belongs to the thread that calls run().
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/bus.h"
+#include "core/clock.h"
+#include "core/cpu/cpu.h"
+#include "core/cpu/executor.h"
+#include "core/device.h"
+#include "core/input_queue.h"
+#include "core/memory/physical_memory.h"
+#include "core/scheduler.h"
+
+namespace lodge {
+
+struct MachineConfig {
+    u64 backing_bytes = 0;  // of PhysicalMemory: RAM, ROM, video memory
+    ClockMode clock = ClockMode::realtime;
+    const CpuModel* cpu = nullptr;
+    bool reboot = true;  // false: a guest reset ends the run
+};
+
+// Why a run ended.
+enum class RunEnd : u8 { power_off, exit_port, reset, failure, stopped };
+
+struct RunResult {
+    RunEnd why = RunEnd::stopped;
+    int exit_status = 0;  // exit_port: what the process should end with
+    std::string message;  // failure
+};
+
+class Machine final : public MachineControl {
+  public:
+    static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, Log& log);
+
+    Log& log() { return log_; }
+    GuestClock& clock() { return clock_; }
+    Scheduler& scheduler() { return scheduler_; }
+    InputQueue& inputs() { return inputs_; }
+    Bus& ports() { return ports_; }
+    Bus& mmio() { return mmio_; }
+    PhysicalMemory& memory() { return *memory_; }
+    Cpu& cpu() { return *cpu_; }
+
+    // Devices are reset and saved in this order. They outlive the machine's last run.
+    void add_device(Device& device) { devices_.push_back(&device); }
+    void set_executor(std::unique_ptr<Executor> executor) { executor_ = std::move(executor); }
+
+    // RESET: every device, then the CPU.
+    void reset();
+    // Runs until the guest or somebody ends it. May be called again after RunEnd::stopped.
+    RunResult run();
+    // From any thread: run() returns RunEnd::stopped.
+    void end();
+    // CPU thread (an input command).
+    void set_paused(bool paused);
+    bool paused() const { return paused_; }
+    // Slow motion on the realtime clock: guest time and the CPU run at this share of real speed, in thousandths of a
+    // percent (100'000 is full speed).
+    void set_speed(u64 millipercent);
+
+    // The whole machine, between two rounds of run(). Memory included.
+    std::vector<u8> save();
+    // Into a machine of the same configuration. On an error the machine must not be run.
+    Result<void> load(std::span<const u8> saved);
+
+    // --- MachineControl: CPU thread
+    void request_reset() override;
+    void request_power_off() override;
+    void request_exit(int status) override;
+    void request_failure(std::string why) override;
+
+  private:
+    Machine(const MachineConfig& config, Log& log);
+
+    static constexpr u64 kFullSpeed = 100'000;
+
+    void finish(RunResult result);
+    void round();
+    // Slow motion: gives back the host time that the CPU was not entitled to.
+    void rest(u64 host_nanoseconds);
+    // Nothing to do until the scheduler's next event or an input.
+    void idle();
+    void state(StateIo& io);
+
+    Log& log_;
+    MachineConfig config_;
+    GuestClock clock_;
+    Scheduler scheduler_;
+    InputQueue inputs_;
+    Bus ports_, mmio_;
+    std::unique_ptr<PhysicalMemory> memory_;
+    std::unique_ptr<Cpu> cpu_;
+    std::unique_ptr<Executor> executor_;
+    std::vector<Device*> devices_;
+
+    bool paused_ = false;
+    u64 speed_ = kFullSpeed;
+    bool reset_requested_ = false;
+    std::optional<RunResult> result_;
+};
+
+}  // namespace lodge

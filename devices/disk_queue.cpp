@@ -1,0 +1,231 @@
+#include "devices/disk_queue.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace lodge {
+
+namespace {
+
+// The input that a finished request posts: u64 tag, u8 status.
+constexpr size_t kPayloadSize = 9;
+
+DiskStatus worse(DiskStatus posted, DiskStatus own) {
+    return posted == DiskStatus::ok ? own : posted;
+}
+
+DiskStatus status_from(u8 byte) {
+    return byte <= static_cast<u8>(DiskStatus::no_space) ? static_cast<DiskStatus>(byte) : DiskStatus::failed;
+}
+
+const char* name_of(DiskOperation operation) {
+    switch (operation) {
+        case DiskOperation::read:
+            return "read";
+        case DiskOperation::write:
+            return "write";
+        case DiskOperation::flush:
+            return "flush";
+        case DiskOperation::discard:
+            return "discard";
+    }
+    return "request";
+}
+
+}  // namespace
+
+DiskQueue::DiskQueue(Scheduler& scheduler, InputQueue& inputs, Log& log, std::string name, BlockDevice& disk, Done done)
+    : scheduler_(scheduler),
+      inputs_(inputs),
+      log_(log),
+      name_(std::move(name)),
+      disk_(disk),
+      done_(std::move(done)),
+      source_(inputs.add_source(name_, [this](std::span<const u8> payload) { on_input(payload); })),
+      due_(scheduler, name_ + ".due", [this](u64) { on_due(); }),
+      worker_([this] { work(); }) {}
+
+DiskQueue::~DiskQueue() {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    submitted_.notify_one();
+    worker_.join();
+}
+
+// The worker's side.
+
+void DiskQueue::work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        submitted_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+        if (jobs_.empty()) return;
+        const std::shared_ptr<Job> job = jobs_.front();
+        jobs_.pop_front();
+        working_ = true;
+        lock.unlock();
+        job->status = perform(job->request);
+        lock.lock();
+        job->finished = true;
+        working_ = false;
+        finished_.notify_all();
+        if (is_virtual()) continue;
+        lock.unlock();
+        post(*job);
+        lock.lock();
+    }
+}
+
+DiskStatus DiskQueue::perform(DiskRequest& request) {
+    const Result<void> result = transfer(request);
+    const bool failed = !result.ok();
+    // One line when a disk starts to fail, not one for each of the guest's retries.
+    if (failed && !failing_) {
+        log_.write(LogChannel::disks, LogLevel::error, "%s: %s of %s at byte %llu failed: %s", name_.c_str(),
+                   name_of(request.operation), disk_.describe().c_str(),
+                   static_cast<unsigned long long>(request.offset), result.error().context.c_str());
+    }
+    failing_ = failed;
+    if (!failed) return DiskStatus::ok;
+    if (request.operation == DiskOperation::read) std::fill(request.data.begin(), request.data.end(), u8{0});
+    return result.error().kind == ErrorKind::no_space ? DiskStatus::no_space : DiskStatus::failed;
+}
+
+Result<void> DiskQueue::transfer(DiskRequest& request) {
+    switch (request.operation) {
+        case DiskOperation::read:
+            request.data.resize(request.length);
+            return disk_.read(request.offset, request.data);
+        case DiskOperation::write:
+            return disk_.write(request.offset, request.data);
+        case DiskOperation::flush:
+            return disk_.flush();
+        case DiskOperation::discard:
+            return disk_.discard(request.offset, request.length);
+    }
+    return {};
+}
+
+void DiskQueue::post(const Job& job) {
+    std::vector<u8> payload(kPayloadSize);
+    store(payload.data(), job.tag);
+    payload[8] = static_cast<u8>(job.status);
+    inputs_.post(source_, std::move(payload));
+}
+
+// The CPU thread's side.
+
+u64 DiskQueue::submit(DiskRequest request) {
+    assert(in_flight_.size() < kMostInFlight);
+    assert(request.data.size() <= kMostBytes);
+    assert(request.operation != DiskOperation::read || request.length <= kMostBytes);
+    auto job = std::make_shared<Job>();
+    job->tag = next_tag_++;
+    const u64 due = is_virtual() ? due_of(request) : 0;
+    job->request = std::move(request);
+    in_flight_.push_back({due, job});
+    if (is_virtual() && in_flight_.size() == 1) due_.schedule_at(due);
+    {
+        std::lock_guard lock(mutex_);
+        jobs_.push_back(job);
+    }
+    submitted_.notify_one();
+    return job->tag;
+}
+
+// The requests of one disk take their time one after the other.
+u64 DiskQueue::due_of(const DiskRequest& request) const {
+    const u64 start = in_flight_.empty() ? scheduler_.now() : std::max(scheduler_.now(), in_flight_.back().due);
+    const u64 bytes = request.operation == DiskOperation::read ? request.length : request.data.size();
+    return start + kLatency + bytes * kNanosecondsPerByte;
+}
+
+void DiskQueue::on_due() {
+    if (in_flight_.empty()) return;
+    if (in_flight_.size() > 1) due_.schedule_at(in_flight_[1].due);
+    complete(0, DiskStatus::ok);
+}
+
+// The payload may be older than a loaded state, or come from a recording: the tag must be in flight, and the worker is
+// waited for. A recorded failure stays one.
+void DiskQueue::on_input(std::span<const u8> payload) {
+    if (payload.size() != kPayloadSize) return;
+    const u64 tag = load<u64>(payload.data());
+    for (size_t index = 0; index < in_flight_.size(); ++index) {
+        if (in_flight_[index].job->tag == tag) return complete(index, status_from(payload[8]));
+    }
+}
+
+void DiskQueue::complete(size_t index, DiskStatus posted) {
+    const std::shared_ptr<Job> job = in_flight_[index].job;
+    in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(index));
+    wait_for(*job);
+    DiskCompletion completion{job->tag, job->request.operation, worse(posted, job->status), {}};
+    if (completion.operation == DiskOperation::read) completion.data = std::move(job->request.data);
+    done_(std::move(completion));
+}
+
+void DiskQueue::wait_for(const Job& job) {
+    std::unique_lock lock(mutex_);
+    finished_.wait(lock, [&] { return job.finished; });
+}
+
+void DiskQueue::cancel() {
+    in_flight_.clear();
+    due_.cancel();
+}
+
+void DiskQueue::settle() {
+    std::unique_lock lock(mutex_);
+    finished_.wait(lock, [this] { return jobs_.empty() && !working_; });
+}
+
+void DiskQueue::state(StateIo& io) {
+    settle();
+    io.section("queue", 1, [&] {
+        io.field("next_tag", next_tag_);
+        u32 count = static_cast<u32>(in_flight_.size());
+        io.field("in_flight", count);
+        if (io.loading() && count > kMostInFlight) {
+            io.fail(name_ + ": too many requests in flight");
+            count = 0;
+        }
+        if (io.loading()) in_flight_.assign(count, {});
+        for (u32 index = 0; index < count; ++index) {
+            io.section("request" + std::to_string(index), 1, [&] { state_of_request(io, in_flight_[index]); });
+        }
+        due_.state(io);
+    });
+    if (!io.loading()) return;
+    if (io.failed()) return cancel();
+    resume_loaded();
+}
+
+void DiskQueue::state_of_request(StateIo& io, InFlight& entry) {
+    if (io.loading()) {
+        entry.job = std::make_shared<Job>();
+        entry.job->finished = true;
+    }
+    Job& job = *entry.job;
+    io.field("due", entry.due);
+    io.field("tag", job.tag);
+    io.field("operation", job.request.operation);
+    io.field("status", job.status);
+    if (job.request.operation > DiskOperation::discard || job.status > DiskStatus::no_space)
+        io.fail(name_ + ": a request in flight cannot be");
+    // What was written is on the disk; only what was read is still to be told.
+    if (job.request.operation == DiskOperation::read) io.blob("data", job.request.data, kMostBytes);
+}
+
+// The requests of a loaded state are finished; what is left is to tell the device.
+void DiskQueue::resume_loaded() {
+    if (is_virtual()) {
+        if (!in_flight_.empty() && !due_.pending()) due_.schedule_at(in_flight_.front().due);
+        return;
+    }
+    due_.cancel();
+    for (const InFlight& entry : in_flight_) post(*entry.job);
+}
+
+}  // namespace lodge

@@ -1,0 +1,131 @@
+// A disk's requests, done off the CPU thread: one worker thread per disk does the blocking I/O, in the order of
+// submission, and each completion reaches the device on the CPU thread.
+//
+// realtime: the worker posts an input (tag, status) when it has finished; the device learns of it when the input queue
+//           applies it. Completions come in order of submission.
+// virtual:  a request completes at a guest time fixed when it is submitted, as if by a disk of fixed speed. The CPU
+//           thread then waits for the worker if it must, so what the guest sees never depends on the host's speed.
+//
+// Saving waits until the worker is idle and writes each request that is in flight together with its result; nothing
+// completes early, and nothing is read or written again by the machine that loads it.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/base/state_io.h"
+#include "core/base/types.h"
+#include "core/input_queue.h"
+#include "core/scheduler.h"
+#include "disks/block_device.h"
+
+namespace lodge {
+
+enum class DiskOperation : u8 { read, write, flush, discard };
+
+// `failed`: the host or the image could not do it. `no_space`: the host's disk is full.
+enum class DiskStatus : u8 { ok, failed, no_space };
+
+struct DiskRequest {
+    DiskOperation operation = DiskOperation::read;
+    u64 offset = 0;        // bytes
+    u64 length = 0;        // bytes: read and discard; a read has at most DiskQueue::kMostBytes
+    std::vector<u8> data;  // write: what to write, at most DiskQueue::kMostBytes
+};
+
+struct DiskCompletion {
+    u64 tag = 0;
+    DiskOperation operation = DiskOperation::read;
+    DiskStatus status = DiskStatus::ok;
+    std::vector<u8> data;  // read: `length` bytes, zeros when it failed
+};
+
+class DiskQueue {
+  public:
+    using Done = std::function<void(DiskCompletion completion)>;
+
+    // Limits of one request and of all that are in flight: larger work is submitted in parts.
+    static constexpr u64 kMostBytes = kMiB;
+    static constexpr size_t kMostInFlight = 256;
+    // The disk of the virtual clock: 100 microseconds to get going, then 200 MB/s (5 ns per byte).
+    static constexpr u64 kLatency = 100'000;
+    static constexpr u64 kNanosecondsPerByte = 5;
+
+    // `name` is unique in its machine. `done` runs on the CPU thread, never within submit. All collaborators outlive
+    // the queue, and no input may be applied after it has gone.
+    DiskQueue(Scheduler& scheduler, InputQueue& inputs, Log& log, std::string name, BlockDevice& disk, Done done);
+    // Waits until everything submitted is done.
+    ~DiskQueue();
+    DiskQueue(const DiskQueue&) = delete;
+    DiskQueue& operator=(const DiskQueue&) = delete;
+
+    // CPU thread. Returns the request's tag. At most kMostInFlight may be in flight.
+    u64 submit(DiskRequest request);
+    size_t in_flight() const { return in_flight_.size(); }
+    // Forgets what is in flight: it is still done, in order, but nobody is told.
+    void cancel();
+    // Waits until the worker is idle: the disk then holds everything that was submitted. Completes nothing.
+    void settle();
+
+    // In a section named "queue".
+    void state(StateIo& io);
+
+  private:
+    // A request on its way through the worker. Only the worker touches it until `finished`.
+    struct Job {
+        u64 tag = 0;
+        DiskRequest request;
+        DiskStatus status = DiskStatus::ok;
+        bool finished = false;  // under mutex_
+    };
+    struct InFlight {
+        u64 due = 0;  // guest nanoseconds; 0 on the realtime clock
+        std::shared_ptr<Job> job;
+    };
+
+    bool is_virtual() const { return scheduler_.clock().mode() == ClockMode::virtual_time; }
+    void work();
+    DiskStatus perform(DiskRequest& request);
+    Result<void> transfer(DiskRequest& request);
+    DiskStatus note(const Result<void>& result);
+    void post(const Job& job);
+
+    u64 due_of(const DiskRequest& request) const;
+    void on_due();
+    void on_input(std::span<const u8> payload);
+    void complete(size_t index, DiskStatus posted);
+    void wait_for(const Job& job);
+    void state_of_request(StateIo& io, InFlight& entry);
+    void resume_loaded();
+
+    Scheduler& scheduler_;
+    InputQueue& inputs_;
+    Log& log_;
+    std::string name_;
+    BlockDevice& disk_;
+    Done done_;
+    InputQueue::SourceId source_;
+
+    u64 next_tag_ = 1;
+    std::deque<InFlight> in_flight_;  // in order of submission
+    Event due_;                       // of the first in flight; virtual clock only
+
+    std::mutex mutex_;
+    std::condition_variable submitted_;
+    std::condition_variable finished_;
+    std::deque<std::shared_ptr<Job>> jobs_;  // under mutex_: for the worker
+    bool working_ = false;                   // under mutex_
+    bool stopping_ = false;                  // under mutex_
+    bool failing_ = false;                   // worker only: the last request failed
+    std::thread worker_;                     // last: it uses all of the above
+};
+
+}  // namespace lodge

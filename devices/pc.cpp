@@ -1,0 +1,247 @@
+#include "devices/pc.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace lodge {
+
+namespace {
+
+// A claim of the board's own ports cannot fail: the list below does not overlap.
+void must(const Result<void>& result) {
+    assert(result.ok());
+    static_cast<void>(result);
+}
+
+// Where SeaBIOS starts to place memory BARs on an i440FX.
+u32 pci_memory_start(const PcLayout& layout) {
+    return layout.low() <= 2 * kGiB ? 0x80000000 : 0xC0000000;
+}
+
+template <class T>
+void append(std::vector<u8>& to, T value) {
+    const size_t at = to.size();
+    to.resize(at + sizeof value);
+    store(&to[at], value);
+}
+
+// CMOS bytes that SeaBIOS reads; numbers of its own beside the AT's memory sizes.
+constexpr u8 kCmosEquipment = 0x14;
+constexpr u8 kCmosBaseMemory = 0x15;       // 16 bits, KiB
+constexpr u8 kCmosExtendedMemory = 0x17;   // 16 bits, KiB above 1 MiB, at most 63 MiB
+constexpr u8 kCmosExtendedMemory2 = 0x30;  // the same
+constexpr u8 kCmosMemoryAbove16M = 0x34;   // 16 bits, 64 KiB above 16 MiB
+constexpr u8 kCmosMemoryAbove4G = 0x5B;    // 24 bits, 64 KiB above 4 GiB
+constexpr u8 kCmosBootFlags = 0x38;        // bits 7:4 third boot source; bit 0: boot floppies without signature too
+constexpr u8 kCmosDiskTranslation = 0x39;  // two bits for each IDE drive: 1 is LBA
+constexpr u8 kCmosBootOrder = 0x3D;        // first and second boot source
+constexpr u8 kCmosCpus = 0x5F;             // less one
+
+unsigned cmos_boot_code(BootSource source) {
+    switch (source) {
+        case BootSource::floppy:
+            return 1;
+        case BootSource::disk:
+            return 2;
+        case BootSource::cdrom:
+            return 3;
+        case BootSource::network:
+            return 4;
+    }
+    return 0;
+}
+
+}  // namespace
+
+Pc::Pc(const Platform& platform, PcConfig config)
+    : platform_(platform),
+      layout_(config.layout),
+      serial_ports_(config.serial_ports),
+      disks_(std::move(config.disks)),
+      tables_(
+          build_acpi_tables({.cpus = 1, .pci_memory = pci_memory_start(layout_), .serial_ports = config.serial_ports})),
+      pic_(platform_.log),
+      local_apic_(platform_.scheduler, platform_.cpu, apic_bus_, pic_, platform_.log, 0),
+      io_apic_(apic_bus_, platform_.log, 0),
+      interrupts_(pic_, io_apic_),
+      a20_(platform_.cpu),
+      pit_(platform_.scheduler, interrupts_.line(0), platform_.log),
+      cmos_(platform_.scheduler, interrupts_.line(8), platform_.log),
+      dma_(platform_.memory, platform_.log),
+      ps2_(platform_.scheduler, platform_.inputs, interrupts_.line(1), interrupts_.line(12), a20_, platform_.control,
+           platform_.log),
+      port92_(a20_, platform_.control, platform_.log),
+      exit_port_(platform_.control, platform_.log),
+      vga_(platform_.memory, platform_.scheduler, platform_.log, layout_.video(), PcLayout::kVideoSize),
+      fw_cfg_(platform_),
+      piix3_(platform_, interrupts_.pci()),
+      pci_(platform_, piix3_),
+      i440fx_(platform_, layout_),
+      ide_(platform_, interrupts_.line(14), interrupts_.line(15), disk_pointers()),
+      acpi_(platform_, interrupts_.line(9)),
+      vga_pci_(platform_, vga_, layout_.vga_rom(), config.vga_bios.empty() ? 0 : PcLayout::kVgaRomSize) {
+    load_firmware(config);
+    add_serial_ports(config);
+    add_debug_ports(config.debug);
+    attach();
+    add_pci_functions();
+    describe_memory();
+    describe_disks();
+    describe_boot(config);
+    add_acpi_files(fw_cfg_, tables_);
+    list_devices();
+    reset();
+}
+
+std::array<BlockDevice*, Ide::kDrives> Pc::disk_pointers() const {
+    std::array<BlockDevice*, Ide::kDrives> pointers{};
+    std::transform(disks_.begin(), disks_.end(), pointers.begin(), [](const auto& disk) { return disk.get(); });
+    return pointers;
+}
+
+void Pc::load_firmware(const PcConfig& config) {
+    assert(config.bios.size() <= PcLayout::kBiosSize && config.vga_bios.size() <= PcLayout::kVgaRomSize);
+    assert(platform_.memory.backing_size() == layout_.backing_bytes());
+    const std::span<u8> backing = platform_.memory.backing();
+    const std::span<u8> roms = backing.subspan(layout_.bios(), layout_.video() - layout_.bios());
+    std::fill(roms.begin(), roms.end(), u8{0xFF});
+    // A smaller BIOS ends where the ROM ends: at the reset vector's 4 GiB.
+    std::copy(config.bios.begin(), config.bios.end(),
+              roms.begin() + static_cast<long>(PcLayout::kBiosSize - config.bios.size()));
+    std::copy(config.vga_bios.begin(), config.vga_bios.end(),
+              roms.begin() + static_cast<long>(layout_.vga_rom() - layout_.bios()));
+    platform_.memory.touched(layout_.bios(), roms.size());
+}
+
+void Pc::add_serial_ports(const PcConfig& config) {
+    constexpr u16 kBase[2] = {0x3F8, 0x2F8};
+    constexpr unsigned kIrq[2] = {4, 3};
+    assert(config.serial_ports <= uarts_.size());
+    for (unsigned i = 0; i < config.serial_ports; ++i) {
+        uarts_[i] = std::make_unique<Uart>(platform_.scheduler, platform_.inputs, config.serial[i],
+                                           interrupts_.line(kIrq[i]), platform_.log, i == 0 ? "com1" : "com2");
+        must(uarts_[i]->attach(platform_.ports, kBase[i]));
+    }
+}
+
+void Pc::add_debug_ports(CharPort* output) {
+    if (!output) return;
+    debug_ports_[0] = std::make_unique<DebugPort>(*output, platform_.log, "debug_port_402");
+    debug_ports_[1] = std::make_unique<DebugPort>(*output, platform_.log, "debug_port_e9");
+    must(debug_ports_[0]->attach(platform_.ports, 0x402));
+    must(debug_ports_[1]->attach(platform_.ports, 0xE9));
+}
+
+void Pc::attach() {
+    Bus& ports = platform_.ports;
+    pic_.connect({local_apic_, LocalApic::kLint0});
+    must(pic_.attach(ports));
+    must(local_apic_.attach(platform_.mmio));
+    must(io_apic_.attach(platform_.mmio));
+    must(pit_.attach(ports));
+    must(cmos_.attach(ports));
+    must(dma_.attach(ports));
+    must(ps2_.attach(ports));
+    must(port92_.attach(ports));
+    must(exit_port_.attach(ports, 0xF4));
+    must(vga_.attach(platform_));
+}
+
+void Pc::add_pci_functions() {
+    pci_.add(i440fx_, 0, 0);
+    pci_.add(piix3_, 1, 0);
+    pci_.add(ide_, 1, 1);
+    pci_.add(acpi_, 1, 3);
+    pci_.add(vga_pci_, 2, 0);
+    pci_.set_reset_control([this] { return piix3_.read_reset_control(); },
+                           [this](u8 value) { piix3_.write_reset_control(value); });
+}
+
+// The interrupt wires and controllers come first, so that the devices behind find them reset; the PCI bus comes before
+// its functions.
+void Pc::list_devices() {
+    devices_ = {&interrupts_, &pic_, &io_apic_, &local_apic_, &pit_,    &cmos_,  &dma_, &port92_, &ps2_,
+                &exit_port_,  &vga_, &fw_cfg_,  &pci_,        &i440fx_, &piix3_, &ide_, &acpi_,   &vga_pci_};
+    for (const auto& uart : uarts_)
+        if (uart) devices_.push_back(uart.get());
+    for (const auto& port : debug_ports_)
+        if (port) devices_.push_back(port.get());
+}
+
+void Pc::reset() {
+    PhysicalMemory::MapChange change(platform_.memory);
+    for (Device* device : devices_) device->reset();
+}
+
+void Pc::state(StateIo& io) {
+    PhysicalMemory::MapChange change(platform_.memory);
+    for (Device* device : devices_) device->state(io);
+}
+
+void Pc::set_cmos_word(u8 low_index, u64 value) {
+    cmos_.set(low_index, static_cast<u8>(value));
+    cmos_.set(static_cast<u8>(low_index + 1), static_cast<u8>(value >> 8));
+}
+
+void Pc::describe_memory() {
+    const u64 above_1m = layout_.low() - kMiB;
+    const u64 above_16m = layout_.low() > 16 * kMiB ? layout_.low() - 16 * kMiB : 0;
+    set_cmos_word(kCmosBaseMemory, 640);
+    set_cmos_word(kCmosExtendedMemory, std::min(above_1m, 63 * kMiB) / kKiB);
+    set_cmos_word(kCmosExtendedMemory2, std::min(above_1m, 63 * kMiB) / kKiB);
+    set_cmos_word(kCmosMemoryAbove16M, above_16m / (64 * kKiB));
+    const u64 above_4g = layout_.high() / (64 * kKiB);
+    set_cmos_word(kCmosMemoryAbove4G, above_4g);
+    cmos_.set(kCmosMemoryAbove4G + 2, static_cast<u8>(above_4g >> 16));
+
+    // "etc/e820": u64 address, u64 length, u32 type; 1 is RAM. SeaBIOS itself takes out what it knows is not.
+    constexpr u32 kRam = 1;
+    std::vector<u8> map;
+    append(map, u64{0});
+    append(map, layout_.low());
+    append(map, kRam);
+    if (layout_.high() > 0) {
+        append(map, 4 * kGiB);
+        append(map, layout_.high());
+        append(map, kRam);
+    }
+    fw_cfg_.add_file("etc/e820", std::move(map));
+    fw_cfg_.add_integer(FwCfg::kRamSize, layout_.ram, 8);
+}
+
+void Pc::describe_disks() {
+    constexpr u8 kPs2Mouse = 0x04;
+    constexpr u8 kCoprocessor = 0x02;
+    cmos_.set(kCmosEquipment, kPs2Mouse | kCoprocessor);
+    constexpr unsigned kTranslateLba = 1;
+    unsigned translation = 0;
+    for (unsigned i = 0; i < disks_.size(); ++i)
+        if (disks_[i]) translation |= kTranslateLba << (2 * i);
+    cmos_.set(kCmosDiskTranslation, static_cast<u8>(translation));
+}
+
+void Pc::describe_boot(const PcConfig& config) {
+    unsigned codes[3] = {};
+    for (size_t i = 0; i < std::min<size_t>(config.boot.size(), 3); ++i) codes[i] = cmos_boot_code(config.boot[i]);
+    cmos_.set(kCmosBootOrder, static_cast<u8>(codes[0] | codes[1] << 4));
+    cmos_.set(kCmosBootFlags, static_cast<u8>(codes[2] << 4));
+    cmos_.set(kCmosCpus, 0);
+
+    // "bootorder": firmware device paths, a line each, ended by a zero byte.
+    std::string order;
+    for (unsigned i = 0; i < disks_.size(); ++i) {
+        const bool wanted = std::find(config.boot.begin(), config.boot.end(), BootSource::disk) != config.boot.end();
+        if (!disks_[i] || !wanted) continue;
+        order += "/pci@i0cf8/ide@1,1/drive@" + std::to_string(i / 2) + "/disk@" + std::to_string(i % 2) + "\n";
+    }
+    fw_cfg_.add_file("bootorder", std::vector<u8>(order.c_str(), order.c_str() + order.size() + 1));
+    fw_cfg_.add_item(FwCfg::kUuid, std::vector<u8>(16));
+    fw_cfg_.add_integer(FwCfg::kNoGraphic, config.firmware_on_serial, 2);
+    fw_cfg_.add_integer(FwCfg::kCpus, 1, 2);
+    fw_cfg_.add_integer(FwCfg::kMostCpus, 1, 2);
+    fw_cfg_.add_integer(FwCfg::kNuma, 0, 8);
+    fw_cfg_.add_integer(FwCfg::kBootMenu, config.boot_menu, 2);
+    fw_cfg_.add_integer(FwCfg::kIrq0Override, 1, 1);
+}
+
+}  // namespace lodge

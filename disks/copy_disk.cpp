@@ -1,0 +1,63 @@
+#include "disks/copy_disk.h"
+
+#include <vector>
+
+#include "disks/range.h"
+
+namespace lodge {
+
+namespace {
+
+constexpr u64 kChunk = 2 * kMiB;  // a VHD's usual block: each is allocated and filled in one go
+constexpr u64 kGrain = 4 * kKiB;  // runs of zeros shorter than this are copied
+constexpr u64 kReportEvery = 16 * kMiB;
+
+// The length of the run of grains at the front of `bytes` that are all zero, or all not.
+size_t run_length(std::span<const u8> bytes, bool zero) {
+    size_t length = 0;
+    while (length < bytes.size()) {
+        const size_t grain = std::min<size_t>(kGrain, bytes.size() - length);
+        if (all_zero(bytes.subspan(length, grain)) != zero) break;
+        length += grain;
+    }
+    return length;
+}
+
+Result<void> write_what_is_not_zero(BlockDevice& to, u64 offset, std::span<const u8> bytes) {
+    while (!bytes.empty()) {
+        const size_t zeros = run_length(bytes, true);
+        const size_t data = run_length(bytes.subspan(zeros), false);
+        if (data != 0) LODGE_TRY(to.write(offset + zeros, bytes.subspan(zeros, data)));
+        bytes = bytes.subspan(zeros + data);
+        offset += zeros + data;
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> copy_disk(BlockDevice& from, BlockDevice& to, const CopyProgress& progress) {
+    const u64 size = from.size();
+    if (to.size() < size)
+        return Error{ErrorKind::usage, to.describe() + ": is smaller than " + from.describe() + "; make it larger"};
+    std::vector<u8> chunk(kChunk);
+    u64 reported = 0;
+    for (u64 offset = 0; offset < size;) {
+        const auto extent = from.extent(offset);
+        if (!extent) return extent.error();
+        u64 length = extent->length;
+        if (!extent->zero) {
+            length = std::min(length, kChunk - offset % kChunk);
+            const auto bytes = std::span(chunk).first(length);
+            LODGE_TRY(from.read(offset, bytes));
+            LODGE_TRY(write_what_is_not_zero(to, offset, bytes));
+        }
+        offset += length;
+        if (offset - reported < kReportEvery && offset < size) continue;
+        reported = offset;
+        if (!progress(offset, size)) return Error{ErrorKind::usage, to.describe() + ": interrupted; nothing was kept"};
+    }
+    return {};
+}
+
+}  // namespace lodge

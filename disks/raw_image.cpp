@@ -1,0 +1,38 @@
+#include "disks/raw_image.h"
+
+#include "disks/range.h"
+
+namespace lodge {
+
+Result<void> RawImage::read(u64 offset, std::span<u8> into) {
+    LODGE_TRY(check_range(*this, offset, into.size()));
+    return file_->read(offset, into);
+}
+
+Result<void> RawImage::write(u64 offset, std::span<const u8> from) {
+    LODGE_TRY(check_writable(*this, offset, from.size()));
+    return file_->write(offset, from);
+}
+
+Result<void> RawImage::flush() {
+    return read_only_ ? Result<void>{} : file_->sync();
+}
+
+Result<void> RawImage::discard(u64 offset, u64 length) {
+    LODGE_TRY(check_writable(*this, offset, length));
+    return space_ == HostSpace::release ? file_->zero(offset, length, space_) : Result<void>{};
+}
+
+Result<void> RawImage::zero(u64 offset, u64 length) {
+    LODGE_TRY(check_writable(*this, offset, length));
+    return file_->zero(offset, length, space_);
+}
+
+Result<Extent> RawImage::extent(u64 offset) {
+    LODGE_TRY(check_range(*this, offset, 1));
+    auto extent = file_->extent(offset);
+    if (!extent) return extent;
+    return Extent{std::min(extent->length, size_ - offset), extent->zero};
+}
+
+}  // namespace lodge

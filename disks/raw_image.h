@@ -1,0 +1,37 @@
+// A disk whose bytes are one run of a file: a raw image, or the data of a fixed VHD, whose footer follows them.
+#pragma once
+
+#include <memory>
+
+#include "disks/block_device.h"
+#include "disks/file.h"
+
+namespace lodge {
+
+class RawImage final : public BlockDevice {
+  public:
+    // The disk is the first `size` bytes of `file`. HostSpace::keep (fixed VHDs: Windows refuses to attach a sparse
+    // one) makes discard do nothing and zero() leave the space allocated.
+    RawImage(std::unique_ptr<File> file, u64 size, bool read_only, HostSpace space, std::string format)
+        : file_(std::move(file)), size_(size), read_only_(read_only), space_(space), format_(std::move(format)) {}
+
+    u64 size() const override { return size_; }
+    bool read_only() const override { return read_only_; }
+    std::string describe() const override { return file_->name() + " (" + format_ + ")"; }
+
+    Result<void> read(u64 offset, std::span<u8> into) override;
+    Result<void> write(u64 offset, std::span<const u8> from) override;
+    Result<void> flush() override;
+    Result<void> discard(u64 offset, u64 length) override;
+    Result<void> zero(u64 offset, u64 length) override;
+    Result<Extent> extent(u64 offset) override;
+
+  private:
+    std::unique_ptr<File> file_;
+    u64 size_;
+    bool read_only_;
+    HostSpace space_;
+    std::string format_;
+};
+
+}  // namespace lodge

@@ -1,0 +1,153 @@
+#include "frontend/pc_machine.h"
+
+#include <unistd.h>
+
+#include "core/interp/interpreter.h"
+#include "disks/open_image.h"
+#include "roms/firmware.h"
+
+namespace lodge {
+
+namespace {
+
+Error usage(std::string context) {
+    return {ErrorKind::usage, std::move(context)};
+}
+
+Result<u64> guest_memory(const RunConfig& config) {
+    const auto mib = parse_number("--memory", config.memory, 1, 262144);
+    if (!mib) return mib.error();
+    if (*mib != static_cast<double>(static_cast<u64>(*mib)))
+        return usage("--memory " + config.memory + ": whole MiB only");
+    const u64 host = static_cast<u64>(sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(sysconf(_SC_PAGESIZE));
+    const u64 bytes = static_cast<u64>(*mib) * kMiB;
+    if (bytes > host)
+        return usage("--memory " + config.memory + ": this host has " + std::to_string(host / kMiB) + " MiB");
+    return bytes;
+}
+
+Result<const CpuModel*> cpu_model(const RunConfig& config) {
+    if (config.cpu.empty()) return &cpu_models().back();
+    if (const CpuModel* model = find_cpu_model(config.cpu)) return model;
+    return usage("--cpu " + config.cpu + ": no such model; 'lodge run --cpu help' lists them");
+}
+
+Result<void> check_choices(const RunConfig& config) {
+    if (config.engine == "jit") return usage("--engine jit: this version has no translator; use --engine interpreter");
+    if (config.engine != "interpreter") return usage("--engine " + config.engine + ": not one of interpreter");
+    if (config.clock != "realtime" && config.clock != "virtual")
+        return usage("--clock " + config.clock + ": not one of realtime, virtual");
+    if (!config.display.empty() && config.display != "none")
+        return usage("--display " + config.display + ": this version has no window; use --display none");
+    if (!config.nic.empty() && config.nic != "none")
+        return usage("--nic " + config.nic + ": this version has no network card; use --nic none");
+    if (!config.net.empty() && config.net != "none")
+        return usage("--net " + config.net + ": this version has no network; use --net none");
+    if (config.kernel.empty() && (!config.initrd.empty() || !config.append.empty()))
+        return usage("--initrd and --append need --kernel");
+    if (config.clock == "virtual" && !config.speed.empty())
+        return usage("--speed " + config.speed + ": the virtual clock has no real speed; use --clock realtime");
+    return {};
+}
+
+Result<std::vector<BootSource>> boot_order(const RunConfig& config) {
+    const std::vector<std::pair<std::string, BootSource>> sources = {{"disk", BootSource::disk},
+                                                                     {"cdrom", BootSource::cdrom},
+                                                                     {"floppy", BootSource::floppy},
+                                                                     {"network", BootSource::network}};
+    std::vector<BootSource> order;
+    bool known = config.boot.empty();
+    for (const auto& [name, source] : sources)
+        if (name == config.boot) {
+            order.push_back(source);
+            known = true;
+        }
+    if (!known) return usage("--boot " + config.boot + ": not one of disk, cdrom, floppy, network");
+    for (const auto& [name, source] : sources)
+        if (name != config.boot) order.push_back(source);
+    return order;
+}
+
+Result<void> open_disks(const RunConfig& config, PcConfig& board) {
+    for (const std::string& text : config.disks) {
+        const auto option = parse_disk_option(text);
+        if (!option) return option.error();
+        unsigned unit = option->unit.value_or(0);
+        while (!option->unit && unit < board.disks.size() && board.disks[unit]) ++unit;
+        if (unit >= board.disks.size()) return usage("--disk " + text + ": all four IDE units are taken");
+        if (board.disks[unit]) return usage("--disk " + text + ": IDE unit " + std::to_string(unit) + " is taken");
+        OpenOptions open;
+        open.raw = option->raw;
+        open.mode = option->mode == "shared"     ? ImageMode::shared
+                    : option->mode == "readonly" ? ImageMode::read_only
+                                                 : ImageMode::private_writes;
+        auto disk = open_image(option->file, open);
+        if (!disk) return disk.error();
+        board.disks[unit] = std::move(*disk);
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Log& log) {
+    LODGE_TRY(check_choices(config));
+    const auto memory = guest_memory(config);
+    if (!memory) return memory.error();
+    const auto model = cpu_model(config);
+    if (!model) return model.error();
+    auto layout = PcLayout::make(*memory);
+    if (!layout) return layout.error();
+    auto order = boot_order(config);
+    if (!order) return order.error();
+
+    PcConfig board;
+    board.layout = *layout;
+    board.boot = std::move(*order);
+    LODGE_TRY(open_disks(config, board));
+    std::optional<std::filesystem::path> folder;
+    if (!config.firmware_dir.empty()) folder = config.firmware_dir;
+    if (config.kernel.empty()) {
+        auto firmware = find_firmware(folder);
+        if (!firmware) return firmware.error();
+        board.bios = std::move(firmware->bios);
+        board.vga_bios = std::move(firmware->vga_bios);
+    }
+
+    std::unique_ptr<PcMachine> made(new PcMachine);
+    const std::string serial = config.serial.empty() ? "stdio" : config.serial;
+    made->serial_on_stdio_ = serial == "stdio";
+    auto serial_port = open_char_port("--serial", serial);
+    if (!serial_port) return serial_port.error();
+    made->serial_ = std::move(*serial_port);
+    auto debug_port = open_char_port("--debugcon", config.debugcon.empty() ? "null" : config.debugcon);
+    if (!debug_port) return debug_port.error();
+    made->debug_ = std::move(*debug_port);
+    board.serial[0] = made->serial_.get();
+    board.debug = made->debug_.get();
+
+    MachineConfig core;
+    core.backing_bytes = layout->backing_bytes();
+    core.clock = config.clock == "virtual" ? ClockMode::virtual_time : ClockMode::realtime;
+    core.cpu = *model;
+    core.reboot = !config.no_reboot;
+    auto machine = Machine::create(core, log);
+    if (!machine) return machine.error();
+    made->machine_ = std::move(*machine);
+    Machine& parts = *made->machine_;
+    const Platform platform{log,   parts.memory(), parts.ports(), parts.mmio(), parts.scheduler(), parts.inputs(),
+                            parts, parts.cpu()};
+    made->pc_ = std::make_unique<Pc>(platform, std::move(board));
+    parts.cpu().connect(made->pc_->interrupt_controller(), &made->pc_->apic_registers());
+    for (Device* device : made->pc_->devices()) parts.add_device(*device);
+    parts.set_executor(std::make_unique<Interpreter>(parts.cpu()));
+    parts.reset();
+    if (!config.kernel.empty()) LODGE_TRY(made->boot_directly(config));
+    return made;
+}
+
+Result<void> PcMachine::boot_directly(const RunConfig& config) {
+    return usage("--kernel " + config.kernel);
+}
+
+}  // namespace lodge

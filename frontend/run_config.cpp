@@ -1,0 +1,162 @@
+#include "frontend/run_config.h"
+
+#include <charconv>
+#include <map>
+#include <sstream>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace lodge {
+
+namespace {
+
+// The options that take one value, by name; the keys of a machine file are the same.
+std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_options() {
+    return {
+        {"memory", {&RunConfig::memory, "guest RAM in MiB (default 512)"}},
+        {"cpu", {&RunConfig::cpu, "CPU model; 'help' lists them"}},
+        {"engine", {&RunConfig::engine, "interpreter"}},
+        {"kernel", {&RunConfig::kernel, "boot this Linux bzImage directly, without firmware"}},
+        {"initrd", {&RunConfig::initrd, "initial RAM disk for --kernel"}},
+        {"append", {&RunConfig::append, "command line for --kernel"}},
+        {"boot", {&RunConfig::boot, "disk, cdrom, floppy or network: what firmware tries first"}},
+        {"nic", {&RunConfig::nic, "none (no network card in this version)"}},
+        {"net", {&RunConfig::net, "none (no network in this version)"}},
+        {"display", {&RunConfig::display, "none (no window in this version)"}},
+        {"serial", {&RunConfig::serial, "stdio, file:PATH or null: the first serial port (default stdio)"}},
+        {"debugcon", {&RunConfig::debugcon, "stdio, file:PATH or null: ports 402h and E9h"}},
+        {"clock", {&RunConfig::clock, "realtime, or virtual: time advances with retired instructions"}},
+        {"speed", {&RunConfig::speed, "percent of real speed, 0.1 to 100 (default unlimited)"}},
+        {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
+        {"screenshot", {&RunConfig::screenshot, "write the screen to this PNG file when the run ends"}},
+        {"firmware-dir", {&RunConfig::firmware_dir, "folder with bios-256k.bin and vgabios-stdvga.bin"}},
+    };
+}
+
+std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() {
+    return {
+        {"paused", {&RunConfig::paused, "start paused"}},
+        {"no-reboot", {&RunConfig::no_reboot, "a guest reset ends the run with exit status 4"}},
+        {"stats", {&RunConfig::stats, "print instructions and seconds on stderr at the end"}},
+        {"verbose", {&RunConfig::verbose, "say on stderr what the devices find odd"}},
+    };
+}
+
+constexpr const char* kDiskHelp = "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat";
+
+Error bad_key(const RunConfig& config, const toml::key& key, const std::string& why) {
+    return Error{ErrorKind::usage, config.machine_file + ":" + std::to_string(key.source().begin.line) + ": " +
+                                       std::string(key.str()) + ": " + why};
+}
+
+// A string, number or boolean of a machine file as the command line would have it.
+std::optional<std::string> as_text(const toml::node& node) {
+    if (const auto text = node.value_exact<std::string>()) return *text;
+    if (const auto whole = node.value_exact<i64>()) return std::to_string(*whole);
+    if (const auto number = node.value_exact<double>()) {
+        std::ostringstream out;
+        out << *number;
+        return out.str();
+    }
+    return {};
+}
+
+Result<void> read_disks(RunConfig& config, const toml::key& key, const toml::node& node) {
+    if (const auto text = node.value_exact<std::string>()) {
+        config.disks.push_back(*text);
+        return {};
+    }
+    const toml::array* list = node.as_array();
+    if (!list) return bad_key(config, key, "must be a string or a list of strings");
+    for (const toml::node& item : *list) {
+        const auto text = item.value_exact<std::string>();
+        if (!text) return bad_key(config, key, "must be a string or a list of strings");
+        config.disks.push_back(*text);
+    }
+    return {};
+}
+
+Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::key& key, const toml::node& node) {
+    const std::string name(key.str());
+    const bool given = name != "disk" ? command.get_option_no_throw("--" + name) && command.count("--" + name) : false;
+    if (name == "disk") return command.count("--disk") ? Result<void>() : read_disks(config, key, node);
+    const auto values = value_options();
+    if (const auto found = values.find(name); found != values.end()) {
+        const auto text = as_text(node);
+        if (!text) return bad_key(config, key, "must be a string or a number");
+        if (!given) config.*found->second.first = *text;
+        return {};
+    }
+    const auto flags = flag_options();
+    if (const auto found = flags.find(name); found != flags.end()) {
+        const auto on = node.value_exact<bool>();
+        if (!on) return bad_key(config, key, "must be true or false");
+        if (!given) config.*found->second.first = *on;
+        return {};
+    }
+    return bad_key(config, key, "no such key; the keys are the options of 'lodge run --help'");
+}
+
+}  // namespace
+
+void add_run_options(CLI::App& command, RunConfig& config) {
+    command.add_option("machine", config.machine_file, "machine file (TOML); its keys are these options' names")
+        ->type_name("MACHINE.toml");
+    command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->expected(1)->allow_extra_args(false);
+    for (const auto& [name, option] : value_options())
+        command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE");
+    for (const auto& [name, option] : flag_options())
+        command.add_flag("--" + name, config.*option.first, option.second);
+}
+
+Result<void> read_machine_file(const CLI::App& command, RunConfig& config) {
+    if (config.machine_file.empty()) return {};
+    const toml::parse_result parsed = toml::parse_file(config.machine_file);
+    if (!parsed) {
+        const toml::parse_error& error = parsed.error();
+        return Error{ErrorKind::usage, config.machine_file + ":" + std::to_string(error.source().begin.line) + ": " +
+                                           std::string(error.description())};
+    }
+    for (const auto& [key, node] : parsed.table()) LODGE_TRY(read_key(command, config, key, node));
+    return {};
+}
+
+Result<double> parse_number(const std::string& option, const std::string& text, double least, double most) {
+    double value = 0;
+    const char* end = text.data() + text.size();
+    const auto [at, failed] = std::from_chars(text.data(), end, value);
+    if (failed == std::errc() && at == end && value >= least && value <= most) return value;
+    std::ostringstream context;
+    context << option << " " << text << ": must be a number from " << least << " to " << most;
+    return Error{ErrorKind::usage, context.str()};
+}
+
+Result<DiskOption> parse_disk_option(const std::string& text) {
+    DiskOption disk;
+    std::stringstream parts(text);
+    std::getline(parts, disk.file, ',');
+    const auto wrong = [&](const std::string& why) { return Error{ErrorKind::usage, "--disk " + text + ": " + why}; };
+    if (disk.file.empty()) return wrong("no file named");
+    for (std::string part; std::getline(parts, part, ',');) {
+        const size_t equals = part.find('=');
+        const std::string key = part.substr(0, equals);
+        const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
+        if (key == "bus" && value == "ide") {
+            disk.bus = value;
+        } else if (key == "bus" && value == "scsi") {
+            return wrong("bus=scsi is not in this version; use bus=ide");
+        } else if (key == "unit" && value.size() == 1 && value[0] >= '0' && value[0] <= '3') {
+            disk.unit = static_cast<unsigned>(value[0] - '0');
+        } else if (key == "mode" && (value == "private" || value == "shared" || value == "readonly")) {
+            disk.mode = value;
+        } else if (key == "format" && value == "raw") {
+            disk.raw = true;
+        } else {
+            return wrong("'" + part + "' is not one of bus=ide, unit=0..3, mode=private|shared|readonly, format=raw");
+        }
+    }
+    return disk;
+}
+
+}  // namespace lodge

@@ -1,0 +1,57 @@
+// What `lodge run` is asked to do: the options of the command line over the keys of a machine file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/base/types.h"
+
+namespace lodge {
+
+struct DiskOption {
+    std::string file;
+    std::string bus = "ide";
+    std::optional<unsigned> unit;  // 0..3 on IDE
+    std::string mode = "private";  // private, shared, readonly
+    bool raw = false;
+};
+
+struct RunConfig {
+    std::string machine_file;
+    std::string memory = "512";  // MiB
+    std::string cpu;
+    std::string engine = "interpreter";
+    std::vector<std::string> disks;
+    std::string kernel, initrd, append;
+    std::string boot;
+    std::string nic, net;
+    std::string display;
+    std::string serial;
+    std::string debugcon;
+    std::string clock = "realtime";
+    std::string speed;
+    std::string timeout;
+    std::string screenshot;
+    std::string firmware_dir;
+    bool paused = false;
+    bool no_reboot = false;
+    bool stats = false;
+    bool verbose = false;
+};
+
+// Declares the options on `command`; `config` outlives the parsing.
+void add_run_options(CLI::App& command, RunConfig& config);
+
+// Fills in, from the machine file, whatever the command line did not give. Errors name the file and the key.
+Result<void> read_machine_file(const CLI::App& command, RunConfig& config);
+
+// FILE[,bus=ide|scsi][,unit=N][,mode=private|shared|readonly][,format=raw]
+Result<DiskOption> parse_disk_option(const std::string& text);
+
+// A whole or decimal number of `what` between `least` and `most`.
+Result<double> parse_number(const std::string& option, const std::string& text, double least, double most);
+
+}  // namespace lodge

@@ -1,0 +1,82 @@
+#!/bin/sh
+# Makes a raw disk image that boots the demo guest: an MBR, one active FAT16 partition, syslinux.
+#
+# Usage: make_disk.sh KERNEL INITRAMFS MODE IMAGE
+#
+# MODE is what starts without a question: shell or auto (see init), or screen (a shell on the VGA console). The others
+# can be chosen at syslinux's prompt. Everything works on files, by offset: no root, no loop devices.
+set -eu
+
+kernel=$1
+initramfs=$2
+mode=$3
+image=$4
+
+sectors=131072 # 64 MiB
+first_sector=2048
+offset=$((first_sector * 512))
+mbr_code=/usr/lib/syslinux/mbr/mbr.bin
+partition=$image.new@@$offset
+
+work=$(mktemp -d)
+trap 'rm -rf "$work" "$image.new"' EXIT
+export SOURCE_DATE_EPOCH=946684800
+export TZ=UTC
+export MTOOLS_SKIP_CHECK=1
+
+# Bytes of a little-endian integer of four bytes, as printf's octal escapes.
+little_endian() {
+    printf '\\%03o\\%03o\\%03o\\%03o' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24 & 255))
+}
+
+put() {
+    dd of="$image.new" bs=1 seek="$1" conv=notrunc status=none
+}
+
+# The first entry: active, type 0Eh (FAT16 by LBA). The CHS fields say "beyond CHS" (FEFFFFh), so that only the LBA
+# ones count.
+write_mbr() {
+    put 0 < "$mbr_code"
+    printf 'lodg' | put 440
+    # shellcheck disable=SC2059 # the format is the data
+    printf "\\200\\376\\377\\377\\016\\376\\377\\377$(little_endian $first_sector)$(little_endian $((sectors - first_sector)))" |
+        put 446
+    printf '\125\252' | put 510
+}
+
+write_configuration() {
+    case $mode in
+        shell | auto | screen) ;;
+        *) echo "make_disk.sh: unknown mode $mode" >&2; exit 2 ;;
+    esac
+    cat > "$work/syslinux.cfg" << END
+SERIAL 0 115200
+DEFAULT $mode
+PROMPT 0
+SAY lodge: syslinux starts the guest ($mode)
+LABEL shell
+  KERNEL vmlinuz
+  INITRD initrd.img
+  APPEND console=tty0 console=ttyS0,115200 panic=-1 lodge.mode=shell
+LABEL auto
+  KERNEL vmlinuz
+  INITRD initrd.img
+  APPEND console=tty0 console=ttyS0,115200 panic=-1 lodge.mode=auto
+LABEL screen
+  KERNEL vmlinuz
+  INITRD initrd.img
+  APPEND console=ttyS0,115200 console=tty0 panic=-1 lodge.mode=shell
+END
+}
+
+rm -f "$image.new"
+truncate --size=$((sectors * 512)) "$image.new"
+write_mbr
+mformat -i "$partition" -T $((sectors - first_sector)) -h 16 -s 63 -H $first_sector -N 4c4f4447 -v LODGE ::
+syslinux --offset "$offset" --install "$image.new"
+write_configuration
+cp "$kernel" "$work/vmlinuz"
+cp "$initramfs" "$work/initrd.img"
+touch --date=@$SOURCE_DATE_EPOCH "$work"/*
+mcopy -m -i "$partition" "$work/vmlinuz" "$work/initrd.img" "$work/syslinux.cfg" ::/
+mv "$image.new" "$image"
