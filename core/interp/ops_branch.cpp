@@ -1,5 +1,4 @@
 // Near branches. The target is checked before anything is written, so that a faulting branch changes nothing.
-#include "core/interp/bind.h"
 #include "core/interp/condition.h"
 #include "core/interp/stack.h"
 
@@ -7,19 +6,25 @@ namespace lodge {
 
 namespace {
 
-// T is the operand size: it cuts the target (SDM vol. 2, "JMP", "Jcc", "CALL"). u64 only in 64-bit code.
-template <class T>
+// T is the operand size: it cuts the target (SDM vol. 2, "JMP", "Jcc", "CALL"). u64 only in 64-bit code. With
+// FastAccess a bad target is left to the full half of the instruction.
+template <class T, class Access = FullAccess>
 inline bool branch_to(Cpu& cpu, u64 target) {
-    if constexpr (sizeof(T) == 8) return cpu.branch_to(target);
     target = static_cast<T>(target);
-    if (target > cpu.state.segment(Segment::cs).limit && !cpu.code64()) [[unlikely]]
-        return cpu.raise_gp();
+    const bool inside = sizeof(T) == 8 ? static_cast<u64>(static_cast<i64>(target << 16) >> 16) == target
+                                       : target <= cpu.state.segment(Segment::cs).limit;
+    if (!inside) [[unlikely]] {
+        if constexpr (std::is_same_v<Access, FullAccess>)
+            return cpu.branch_to(target);
+        else
+            return false;
+    }
     cpu.state.ip = target;
     return true;
 }
-template <class T>
+template <class T, class Access = FullAccess>
 inline bool branch_relative(Cpu& cpu, const Insn& insn) {
-    return branch_to<T>(cpu, next_ip(cpu, insn) + insn.immediate);
+    return branch_to<T, Access>(cpu, next_ip(cpu, insn) + insn.immediate);
 }
 inline bool fall_through(Cpu& cpu, const Insn& insn) {
     cpu.state.ip = next_ip(cpu, insn);
@@ -27,17 +32,17 @@ inline bool fall_through(Cpu& cpu, const Insn& insn) {
 }
 
 struct op_jmp_relative {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
-        return branch_relative<T>(cpu, insn);
+        return branch_relative<T, Access>(cpu, insn);
     }
 };
 
 template <unsigned Code>
 struct op_jcc {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
-        return condition<Code>(cpu.state.status) ? branch_relative<T>(cpu, insn) : fall_through(cpu, insn);
+        return condition<Code>(cpu.state.status) ? branch_relative<T, Access>(cpu, insn) : fall_through(cpu, insn);
     }
 };
 
@@ -51,9 +56,9 @@ struct op_jmp_indirect {
 };
 
 struct op_call_relative {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
-        return branch_relative<T>(cpu, insn) && push<T>(cpu, insn, static_cast<T>(next_ip(cpu, insn)));
+        return branch_relative<T, Access>(cpu, insn) && push<T, Access>(cpu, insn, static_cast<T>(next_ip(cpu, insn)));
     }
 };
 
@@ -69,21 +74,21 @@ struct op_call_indirect {
 
 // rSP moves only when the target is good.
 struct op_ret {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
         const u64 before = cpu.state.gpr[kRsp];
         T target;
-        if (!pop<T>(cpu, insn, target)) return false;
-        if (branch_to<T>(cpu, target)) [[likely]]
+        if (!pop<T, Access>(cpu, insn, target)) return false;
+        if (branch_to<T, Access>(cpu, target)) [[likely]]
             return true;
         cpu.state.gpr[kRsp] = before;
         return false;
     }
 };
 struct op_ret_immediate {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
-        if (!op_ret::run<T>(cpu, insn)) return false;
+        if (!op_ret::run<T, Access>(cpu, insn)) return false;
         cpu.set_stack_pointer(cpu.state.gpr[kRsp] + static_cast<u16>(insn.immediate));
         return true;
     }
@@ -149,12 +154,25 @@ InsnHandler bind_branch_form(const Insn& insn) {
     }
 }
 
+// Forms whose one access is to the stack, or that make none.
+template <class Form>
+InsnHandler bind_branch_fast(const Insn& insn) {
+    switch (insn.operand_size) {
+        case 2:
+            return ending_fast<Form::template run<u16, FastAccess>, Form::template run<u16, FullAccess>>;
+        case 4:
+            return ending_fast<Form::template run<u32, FastAccess>, Form::template run<u32, FullAccess>>;
+        default:
+            return ending_fast<Form::template run<u64, FastAccess>, Form::template run<u64, FullAccess>>;
+    }
+}
+
 template <class Sequence>
 struct Jcc;
 template <unsigned... Code>
 struct Jcc<std::integer_sequence<unsigned, Code...>> {
     static InsnHandler bind(const Insn& insn, unsigned code) {
-        static constexpr InsnHandler (*binders[])(const Insn&) = {bind_branch_form<op_jcc<Code>>...};
+        static constexpr InsnHandler (*binders[])(const Insn&) = {bind_branch_fast<op_jcc<Code>>...};
         return binders[code](insn);
     }
 };
@@ -163,7 +181,7 @@ template <class Relative, template <class> class Indirect>
 InsnHandler bind_jump(const Insn& insn) {
     if (is_register(insn, 0)) return bind_branch_form<Indirect<RegisterOperand<0>>>(insn);
     if (is_memory(insn, 0)) return bind_branch_form<Indirect<MemoryOperand>>(insn);
-    return bind_branch_form<Relative>(insn);
+    return bind_branch_fast<Relative>(insn);
 }
 
 }  // namespace
@@ -177,7 +195,7 @@ InsnHandler bind_branch(const Insn& insn) {
         case Opcode::CALL:
             return bind_jump<op_call_relative, op_call_indirect>(insn);
         case Opcode::RET:
-            return is_immediate(insn, 0) ? bind_branch_form<op_ret_immediate>(insn) : bind_branch_form<op_ret>(insn);
+            return is_immediate(insn, 0) ? bind_branch_fast<op_ret_immediate>(insn) : bind_branch_fast<op_ret>(insn);
         case Opcode::LOOP:
             return bind_branch_form<op_loop_by_counter<LoopKind::plain>>(insn);
         case Opcode::LOOPZ:

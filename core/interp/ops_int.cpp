@@ -1,7 +1,7 @@
 // Integer arithmetic and logic.
 #include "core/interp/alu.h"
-#include "core/interp/bind.h"
 #include "core/interp/condition.h"
+#include "core/interp/fast.h"
 
 namespace lodge {
 
@@ -117,42 +117,49 @@ LODGE_DIVIDE_FORM(op_idiv, divide_signed)
 
 #undef LODGE_DIVIDE_FORM
 
+// They may fault after the access, so there is no fast half.
+template <class Form, class T>
+InsnHandler bind_division_sized(const Insn& insn) {
+    return is_register(insn, 0) ? chained_pure<Form::template run<T, RegisterOperand<0>>>
+                                : chained<Form::template run<T, MemoryOperand>>;
+}
+template <class Form>
+InsnHandler bind_division(const Insn& insn) {
+    switch (insn.operands[0].size) {
+        case 1:
+            return bind_division_sized<Form, u8>(insn);
+        case 2:
+            return bind_division_sized<Form, u16>(insn);
+        case 4:
+            return bind_division_sized<Form, u32>(insn);
+        default:
+            return bind_division_sized<Form, u64>(insn);
+    }
+}
+
 // IMUL r, r/m and, with an immediate, r, r/m, imm.
 struct op_imul_truncated {
-    template <class T, class Destination, class Source>
+    template <class T, class Source>
     static bool run(Cpu& cpu, const Insn& insn) {
-        T source, other;
+        T source;
         if (!Source::template read<T>(cpu, insn, source)) return false;
-        Destination::template read<T>(cpu, insn, other);
-        return Destination::template write<T>(cpu, insn, alu::multiply_signed<T>(other, source, cpu.state.status));
+        return RegisterOperand<0>::modify<T>(
+            cpu, insn, [&](T old) { return alu::multiply_signed<T>(old, source, cpu.state.status); });
     }
 };
 struct op_imul_immediate {
-    template <class T, class Destination, class Source>
+    template <class T, class Source>
     static bool run(Cpu& cpu, const Insn& insn) {
         T source;
         if (!Source::template read<T>(cpu, insn, source)) return false;
         const T factor = static_cast<T>(insn.immediate);
-        return Destination::template write<T>(cpu, insn, alu::multiply_signed<T>(source, factor, cpu.state.status));
+        return RegisterOperand<0>::write<T>(cpu, insn, alu::multiply_signed<T>(source, factor, cpu.state.status));
     }
 };
-
-// r, r/m of 16, 32 or 64 bits.
-template <class Form>
-InsnHandler bind_imul(const Insn& insn) {
-    switch (insn.operands[0].size) {
-        case 2:
-            return bind_binary_sized<Form, u16>(insn);
-        case 4:
-            return bind_binary_sized<Form, u32>(insn);
-        default:
-            return bind_binary_sized<Form, u64>(insn);
-    }
-}
 InsnHandler bind_multiply(const Insn& insn) {
     if (insn.operands[1].kind == OperandKind::none) return bind_unary<op_imul>(insn);
-    if (insn.operands[2].kind == OperandKind::none && !is_immediate(insn, 1)) return bind_imul<op_imul_truncated>(insn);
-    return bind_imul<op_imul_immediate>(insn);
+    if (insn.operands[2].kind == OperandKind::none && !is_immediate(insn, 1)) return bind_load<op_imul_truncated>(insn);
+    return bind_load<op_imul_immediate>(insn);
 }
 
 // CBW, CWDE, CDQE and CWD, CDQ, CQO.
@@ -397,9 +404,9 @@ InsnHandler bind_integer(const Insn& insn) {
         case Opcode::IMUL:
             return bind_multiply(insn);
         case Opcode::DIV:
-            return bind_unary<op_div>(insn);
+            return bind_division<op_div>(insn);
         case Opcode::IDIV:
-            return bind_unary<op_idiv>(insn);
+            return bind_division<op_idiv>(insn);
         case Opcode::CBW:
             return bind_cbw(insn);
         case Opcode::CWD:

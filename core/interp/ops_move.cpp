@@ -1,6 +1,5 @@
 // Moves, loads of addresses and far pointers, the stack.
 #include "core/interp/alu.h"
-#include "core/interp/bind.h"
 #include "core/interp/condition.h"
 #include "core/interp/stack.h"
 
@@ -34,8 +33,15 @@ bool op_extend(Cpu& cpu, const Insn& insn) {
     return RegisterOperand<0>::write<To>(cpu, insn, static_cast<To>(static_cast<From>(value)));
 }
 template <class From, class To>
+struct ExtendOver {
+    template <class Memory>
+    static bool run(Cpu& cpu, const Insn& insn) {
+        return op_extend<From, To, Memory>(cpu, insn);
+    }
+};
+template <class From, class To>
 InsnHandler bind_extend_from(const Insn& insn) {
-    return is_memory(insn, 1) ? chained<op_extend<From, To, MemoryOperand>>
+    return is_memory(insn, 1) ? bind_memory<ExtendOver<From, To>>(insn)
                               : chained_pure<op_extend<From, To, RegisterOperand<1>>>;
 }
 template <class From>
@@ -229,9 +235,9 @@ InsnHandler bind_load_far_pointer(const Insn& insn) {
 // --- PUSH and POP
 
 struct op_push_register {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
-        return push<T>(cpu, insn, get_gpr<T>(cpu, insn.operands[0].reg));
+        return push<T, Access>(cpu, insn, get_gpr<T>(cpu, insn.operands[0].reg));
     }
 };
 struct op_push_memory {
@@ -243,11 +249,11 @@ struct op_push_memory {
 };
 // In 64-bit code a four-byte immediate is sign-extended.
 struct op_push_immediate {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
         const u64 value =
             insn.operands[0].size == 4 ? static_cast<u64>(static_cast<i32>(insn.immediate)) : insn.immediate;
-        return push<T>(cpu, insn, static_cast<T>(value));
+        return push<T, Access>(cpu, insn, static_cast<T>(value));
     }
 };
 struct op_push_segment {
@@ -257,10 +263,10 @@ struct op_push_segment {
     }
 };
 struct op_pop_register {
-    template <class T>
+    template <class T, class Access>
     static bool run(Cpu& cpu, const Insn& insn) {
         T value;
-        return pop<T>(cpu, insn, value) && RegisterOperand<0>::write<T>(cpu, insn, value);
+        return pop<T, Access>(cpu, insn, value) && RegisterOperand<0>::write<T>(cpu, insn, value);
     }
 };
 // An address made with rSP is made with the incremented one (SDM vol. 2, "POP").
@@ -298,12 +304,24 @@ InsnHandler bind_stack(const Insn& insn) {
             return chained<Form::template run<u64>>;
     }
 }
+// With no access but that to the stack.
+template <class Form>
+InsnHandler bind_stack_fast(const Insn& insn) {
+    switch (insn.operand_size) {
+        case 2:
+            return chained_fast<Form::template run<u16, FastAccess>, Form::template run<u16, FullAccess>>;
+        case 4:
+            return chained_fast<Form::template run<u32, FastAccess>, Form::template run<u32, FullAccess>>;
+        default:
+            return chained_fast<Form::template run<u64, FastAccess>, Form::template run<u64, FullAccess>>;
+    }
+}
 InsnHandler bind_push(const Insn& insn) {
-    if (is_register(insn, 0)) return bind_stack<op_push_register>(insn);
-    return is_memory(insn, 0) ? bind_stack<op_push_memory>(insn) : bind_stack<op_push_immediate>(insn);
+    if (is_register(insn, 0)) return bind_stack_fast<op_push_register>(insn);
+    return is_memory(insn, 0) ? bind_stack<op_push_memory>(insn) : bind_stack_fast<op_push_immediate>(insn);
 }
 InsnHandler bind_pop(const Insn& insn) {
-    return is_register(insn, 0) ? bind_stack<op_pop_register>(insn) : bind_stack<op_pop_memory>(insn);
+    return is_register(insn, 0) ? bind_stack_fast<op_pop_register>(insn) : bind_stack<op_pop_memory>(insn);
 }
 
 // --- PUSHA, POPA, ENTER, LEAVE

@@ -1,6 +1,6 @@
 // Shifts, rotates and bits.
 #include "core/interp/alu.h"
-#include "core/interp/bind.h"
+#include "core/interp/fast.h"
 
 namespace lodge {
 
@@ -62,6 +62,24 @@ InsnHandler bind_unary_wide(const Insn& insn) {
 }
 
 // --- Bit tests
+
+// Their memory address depends on the bit's number: no fast half.
+template <class Form, class T>
+InsnHandler bind_bit_sized(const Insn& insn) {
+    return is_register(insn, 0) ? chained_pure<Form::template run<T, RegisterOperand<0>>>
+                                : chained<Form::template run<T, MemoryOperand>>;
+}
+template <class Form>
+InsnHandler bind_bit(const Insn& insn) {
+    switch (insn.operands[0].size) {
+        case 2:
+            return bind_bit_sized<Form, u16>(insn);
+        case 4:
+            return bind_bit_sized<Form, u32>(insn);
+        default:
+            return bind_bit_sized<Form, u64>(insn);
+    }
+}
 
 template <class T>
 T bit_number(Cpu& cpu, const Insn& insn) {
@@ -181,22 +199,6 @@ struct op_adox {
     }
 };
 
-// The sizes of operand 0, kinds of operand 1.
-template <class Form>
-InsnHandler bind_load(const Insn& insn) {
-    switch (insn.operands[0].size) {
-        case 2:
-            return is_memory(insn, 1) ? chained<Form::template run<u16, MemoryOperand>>
-                                      : chained_pure<Form::template run<u16, RegisterOperand<1>>>;
-        case 4:
-            return is_memory(insn, 1) ? chained<Form::template run<u32, MemoryOperand>>
-                                      : chained_pure<Form::template run<u32, RegisterOperand<1>>>;
-        default:
-            return is_memory(insn, 1) ? chained<Form::template run<u64, MemoryOperand>>
-                                      : chained_pure<Form::template run<u64, RegisterOperand<1>>>;
-    }
-}
-
 // CRC32: the source has its own size, the checksum is in the low half of the destination, whose upper half is cleared.
 struct op_crc32 {
     template <class T, class Source>
@@ -298,13 +300,13 @@ bool op_mulx(Cpu& cpu, const Insn& insn) {
 InsnHandler bind_bits(const Insn& insn) {
     switch (insn.opcode) {
         case Opcode::BT:
-            return bind_unary_wide<op_bt>(insn);
+            return bind_bit<op_bt>(insn);
         case Opcode::BTS:
-            return bind_unary_wide<op_bts>(insn);
+            return bind_bit<op_bts>(insn);
         case Opcode::BTR:
-            return bind_unary_wide<op_btr>(insn);
+            return bind_bit<op_btr>(insn);
         case Opcode::BTC:
-            return bind_unary_wide<op_btc>(insn);
+            return bind_bit<op_btc>(insn);
         case Opcode::BSF:
             return bind_load<op_bsf>(insn);
         case Opcode::BSR:

@@ -300,6 +300,7 @@ struct repeat_comparing {
 // The handler of a repeated instruction.
 template <Outcome (*repeat)(Cpu&, const Insn&)>
 void repeating(Cpu& cpu, const Insn* insn) {
+    cpu.current = insn;  // see chained()
     switch (repeat(cpu, *insn)) {
         case Outcome::faulted:
             return leave_block(cpu, insn);

@@ -44,10 +44,10 @@ constexpr u16 kUnordered = kC0 | kC2 | kC3;
 
 // destination = destination op source, for whatever follows when it is computed.
 template <class Kernel>
-bool compute(FpuState& fpu, const Insn& insn, u8* destination, const u8* source, void* memory, u16 codes) {
+bool compute(FpuState& fpu, const Insn& insn, u8* destination, const u8* source, void* memory) {
     alignas(16) u8 result[16];
     const u16 status = run_on_host<Kernel>(fpu, {destination, source, memory, result});
-    if (!finish(fpu, insn, status, codes, kPreventRegister)) return false;
+    if (!finish(fpu, insn, status, kC1, kPreventRegister)) return false;
     copy_value(destination, result);
     return true;
 }
@@ -63,7 +63,7 @@ bool op_registers(Cpu& cpu, const Insn& insn) {
         if (!stack_fault(fpu, insn, kStackUnderflow)) return true;
         set_indefinite(st(fpu, d));
         set_valid(fpu, d);
-    } else if (!compute<Kernel>(fpu, insn, st(fpu, d), st(fpu, s), nullptr, kC1)) {
+    } else if (!compute<Kernel>(fpu, insn, st(fpu, d), st(fpu, s), nullptr)) {
         return true;
     }
     pop(fpu, pops);
@@ -71,7 +71,7 @@ bool op_registers(Cpu& cpu, const Insn& insn) {
 }
 
 // ST(0) and ST(1), or ST(0) alone.
-template <class Kernel, bool binary, u16 codes>
+template <class Kernel, bool binary>
 bool op_top(Cpu& cpu, const Insn& insn) {
     if (!enter(cpu)) return false;
     record_instruction(cpu, insn);
@@ -82,7 +82,32 @@ bool op_top(Cpu& cpu, const Insn& insn) {
         set_valid(fpu, 0);
         return true;
     }
-    compute<Kernel>(fpu, insn, st(fpu, 0), st(fpu, 1), nullptr, codes);
+    compute<Kernel>(fpu, insn, st(fpu, 0), st(fpu, 1), nullptr);
+    return true;
+}
+
+bool is_nan(const u8* value) {
+    return (sign_and_exponent(value) & 0x7FFF) == 0x7FFF && significand(value) << 1;
+}
+
+// FPREM, FPREM1: C0, C3, C1 have the quotient's low bits, C2 says that the reduction is incomplete. Without a quotient
+// C0 and C3 stay as they were (verified on hardware).
+template <class Kernel>
+bool op_remainder(Cpu& cpu, const Insn& insn) {
+    if (!enter(cpu)) return false;
+    record_instruction(cpu, insn);
+    FpuState& fpu = cpu.state.fpu;
+    if (is_empty(fpu, 0) || is_empty(fpu, 1)) [[unlikely]] {
+        if (!stack_fault(fpu, insn, kStackUnderflow, kC1 | kC2)) return true;
+        set_indefinite(st(fpu, 0));
+        set_valid(fpu, 0);
+        return true;
+    }
+    alignas(16) u8 result[16];
+    const u16 status = Kernel::careful({st(fpu, 0), st(fpu, 1), nullptr, result}, fpu.control);
+    const bool quotient = !(status & ~fpu.control & kPreventRegister) && !is_nan(result);
+    const u16 codes = quotient ? kConditionCodes : kC1 | kC2;
+    if (finish(fpu, insn, status, codes, kPreventRegister)) copy_value(st(fpu, 0), result);
     return true;
 }
 
@@ -101,11 +126,12 @@ bool op_memory(Cpu& cpu, const Insn& insn) {
         set_valid(fpu, 0);
         return true;
     }
-    compute<Kernel>(fpu, insn, st(fpu, 0), nullptr, &operand, kC1);
+    compute<Kernel>(fpu, insn, st(fpu, 0), nullptr, &operand);
     return true;
 }
 
-// C3, C2, C0 of a comparison of ST(0). False: it was prevented.
+// C3, C2, C0 of a comparison with ST(0). False: an unmasked exception prevents a pop or the writing of EFLAGS, though
+// not of the condition codes.
 template <class Kernel>
 bool compare(FpuState& fpu, const Insn& insn, const u8* other, void* memory, u16& codes) {
     codes = run_on_host<Kernel>(fpu, {st(fpu, 0), other, memory});
@@ -133,11 +159,9 @@ bool compare_with(Cpu& cpu, const Insn& insn, unsigned s) {
     u16 codes;
     const bool done = is_empty(fpu, 0) || is_empty(fpu, s) ? compare_empty(fpu, insn, codes)
                                                            : compare<Kernel>(fpu, insn, st(fpu, s), nullptr, codes);
+    if (!to_flags) set_codes(fpu, codes);
     if (!done) return true;
-    if (to_flags)
-        set_flags(cpu.state.status, codes);
-    else
-        set_codes(fpu, codes);
+    if (to_flags) set_flags(cpu.state.status, codes);
     pop(fpu, pops);
     return true;
 }
@@ -166,9 +190,8 @@ bool op_compare_memory(Cpu& cpu, const Insn& insn) {
     u16 codes;
     const bool done =
         is_empty(fpu, 0) ? compare_empty(fpu, insn, codes) : compare<Kernel>(fpu, insn, nullptr, &operand, codes);
-    if (!done) return true;
     set_codes(fpu, codes);
-    pop(fpu, pops);
+    if (done) pop(fpu, pops);
     return true;
 }
 
@@ -281,15 +304,15 @@ InsnHandler bind_arithmetic(const Insn& insn) {
         case Opcode::FXAM:
             return chained_pure<op_fxam>;
         case Opcode::FSQRT:
-            return chained_pure<op_top<square_root, false, kC1>>;
+            return chained_pure<op_top<square_root, false>>;
         case Opcode::FRNDINT:
-            return chained_pure<op_top<round, false, kC1>>;
+            return chained_pure<op_top<round, false>>;
         case Opcode::FSCALE:
-            return chained_pure<op_top<scale, true, kC1>>;
+            return chained_pure<op_top<scale, true>>;
         case Opcode::FPREM:
-            return chained_pure<op_top<remainder, true, kConditionCodes>>;
+            return chained_pure<op_remainder<remainder>>;
         case Opcode::FPREM1:
-            return chained_pure<op_top<ieee_remainder, true, kConditionCodes>>;
+            return chained_pure<op_remainder<ieee_remainder>>;
         default:
             return nullptr;
     }

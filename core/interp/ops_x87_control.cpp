@@ -33,8 +33,9 @@ template <unsigned pops>
 bool op_ffree(Cpu& cpu, const Insn& insn) {
     if (!enter(cpu)) return false;
     FpuState& fpu = cpu.state.fpu;
+    fpu.status &= static_cast<u16>(~kC1);
     set_empty(fpu, insn.operands[0].reg);
-    if (pops) set_top(fpu, top(fpu) + 1);
+    pop(fpu, pops);
     return true;
 }
 

@@ -48,12 +48,13 @@ bool make_room(FpuState& fpu, const Insn& insn) {
     return false;
 }
 
+// A denormal operand is reported, but loaded all the same.
 template <class Kernel>
 void load_by(FpuState& fpu, const Insn& insn, void* memory) {
     if (!make_room(fpu, insn)) return;
     alignas(16) u8 result[16];
     const u16 status = run_on_host<Kernel>(fpu, {.m = memory, .result = result});
-    if (!finish(fpu, insn, status, kC1, kPreventRegister)) return;
+    if (!finish(fpu, insn, status, kC1, kInvalid)) return;
     push(fpu);
     copy_value(st(fpu, 0), result);
 }

@@ -32,7 +32,7 @@ bool op_unary(Cpu& cpu, const Insn& insn) {
     FpuState& fpu = cpu.state.fpu;
     alignas(16) u8 result[16];
     if (is_empty(fpu, 0)) {
-        if (!stack_fault(fpu, insn, kStackUnderflow)) return true;
+        if (!stack_fault(fpu, insn, kStackUnderflow, codes)) return true;
         set_indefinite(result);
         set_valid(fpu, 0);
     } else {
@@ -71,7 +71,7 @@ bool op_pushing(Cpu& cpu, const Insn& insn) {
     alignas(16) u8 result[16], second[16];
     const bool underflow = is_empty(fpu, 0);
     if (underflow || !is_empty(fpu, 7)) {
-        if (!stack_fault(fpu, insn, underflow ? kStackUnderflow : kStackOverflow)) return true;
+        if (!stack_fault(fpu, insn, underflow ? kStackUnderflow : kStackOverflow, codes)) return true;
         set_indefinite(result);
         set_indefinite(second);
         set_valid(fpu, 0);

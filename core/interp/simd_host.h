@@ -4,6 +4,9 @@
 // then the destination is not written. Two ways to run an instruction (a kernel):
 //   plain    the guest's control bits are those that C++ code runs with anyway; the host's flags are not cleared first
 //   careful  under the guest's rounding, FZ and DAZ, from clean flags
+//
+// Known deviation: with an unmasked overflow or underflow, PE tells whether the masked result is inexact, not whether
+// the one with an unbounded exponent would be; and the steps of DPPS and DPPD are seen as one.
 #pragma once
 
 #include "core/interp/simd.h"

@@ -139,10 +139,11 @@ inline bool finish(FpuState& fpu, const Insn& insn, u16 status, u16 codes, u16 p
 constexpr u16 kPreventRegister = kInvalid | kDenormal | kZeroDivide;
 constexpr u16 kPreventMemory = kPreventRegister | kOverflow | kUnderflow;
 
-// Stack overflow (C1 set) or underflow. True: masked, so the masked response is to be given.
-inline bool stack_fault(FpuState& fpu, const Insn& insn, u16 c1) {
+// Stack overflow (C1 set) or underflow. True: masked, so the masked response is to be given. C2 among `cleared`: the
+// instruction is not incomplete.
+inline bool stack_fault(FpuState& fpu, const Insn& insn, u16 c1, u16 cleared = kC1) {
     fpu.status |= kStackFault;
-    return finish(fpu, insn, kInvalid | c1, kC1, kInvalid);
+    return finish(fpu, insn, kInvalid | c1, cleared, kInvalid);
 }
 constexpr u16 kStackOverflow = kC1, kStackUnderflow = 0;
 

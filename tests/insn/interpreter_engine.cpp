@@ -18,8 +18,10 @@ class NothingThere final : public AddressSpace {
     void write(u64, unsigned, u64) override {}
 };
 
-// The page tables and the GDT lie below the tests' regions, at physical addresses that no test can reach.
-constexpr u64 kPageDirectory = 0x1000, kPageTables = 0x2000, kGdt = 0x8000;
+// The page tables and the GDT lie at physical addresses that no test can reach; the GDT's linear address is the
+// supervisor's.
+constexpr u64 kPageDirectory = 0x1000, kPageTable = 0x2000, kGdt = 0x8000;
+constexpr u64 kGdtLinear = 0x103F0000;
 constexpr u64 kLow = 0x10000;
 constexpr u16 kCode32 = 0x23, kData = 0x2B, kCode64 = 0x33;
 constexpr unsigned kMostBlocks = 1'000'000;
@@ -52,6 +54,8 @@ InterpreterEngine::InterpreterEngine() {
     memory_->map(0, kLow, 0, true);
     u64 backing = kLow;
     for (const TestRegion& region : kTestRegions) map(region, backing);
+    constexpr u32 kPresentWritable = 0x03;  // for the supervisor only
+    memory_->write_value<u32>(kPageTable + (kGdtLinear >> 12 & 0x3FF) * 4, static_cast<u32>(kGdt) | kPresentWritable);
     set_descriptor(kCode32, 0x00CFFB00);
     set_descriptor(kData, 0x00CFF300);
     set_descriptor(kCode64, 0x00AFFB00);
@@ -63,10 +67,10 @@ void InterpreterEngine::map(const TestRegion& region, u64& backing) {
     backing += region.size;
     constexpr u32 kPresentUser = 0x05, kWritable = 0x02;
     const u64 directory_entry = kPageDirectory + (region.address >> 22) * 4;
-    memory_->write_value<u32>(directory_entry, static_cast<u32>(kPageTables) | kPresentUser | kWritable);
+    memory_->write_value<u32>(directory_entry, static_cast<u32>(kPageTable) | kPresentUser | kWritable);
     for (u64 at = region.address; at < region.address + region.size; at += kPageSize) {
         const u32 entry = static_cast<u32>(at) | kPresentUser | (region.writable ? kWritable : 0);
-        memory_->write_value<u32>(kPageTables + (at >> 12 & 0x3FF) * 4, entry);
+        memory_->write_value<u32>(kPageTable + (at >> 12 & 0x3FF) * 4, entry);
     }
 }
 
@@ -93,7 +97,8 @@ void InterpreterEngine::load_state(Cpu& cpu, const InsnState& state, bool code64
         to.segment(segment).attributes = kSegmentUnusable;
     }
     set_flat(to.segment(Segment::cs), code64 ? kCode64 : kCode32, code64 ? 0xA0FB : 0xC0FB, false);
-    to.gdtr.base = kGdt;
+    to.tr.attributes = 0;  // no port is permitted
+    to.gdtr.base = kGdtLinear;
     to.gdtr.limit = 0x3F;
     to.cr0 = kCr0Pe | kCr0Mp | kCr0Et | kCr0Ne | kCr0Wp | kCr0Pg;
     to.cr3 = kPageDirectory;

@@ -42,23 +42,23 @@ static_assert(kState == 0 && kGpr == 512 && kFlags == 544);
 
 void write_code(u8* at, std::span<const u8> instruction) {
     CodeWriter code(at);
-    code.put({0x53, 0x57});                                      // push rbx; push rdi
-    code.put({0x0F, 0xAE, 0x0F});                                // fxrstor [rdi]
-    code.put({0xFF, 0xB7, 0x20, 0x02, 0, 0, 0x9D});              // push qword [rdi+544]; popfq
-    code.put({0x48, 0x8B, 0x87, 0x00, 0x02, 0, 0});              // mov rax, [rdi+512]
-    code.put({0x48, 0x8B, 0x8F, 0x08, 0x02, 0, 0});              // mov rcx, [rdi+520]
-    code.put({0x48, 0x8B, 0x97, 0x10, 0x02, 0, 0});              // mov rdx, [rdi+528]
-    code.put({0x48, 0x8B, 0x9F, 0x18, 0x02, 0, 0});              // mov rbx, [rdi+536]
+    code.put({0x53, 0x57});                          // push rbx; push rdi
+    code.put({0x0F, 0xAE, 0x0F});                    // fxrstor [rdi]
+    code.put({0xFF, 0xB7, 0x20, 0x02, 0, 0, 0x9D});  // push qword [rdi+544]; popfq
+    code.put({0x48, 0x8B, 0x87, 0x00, 0x02, 0, 0});  // mov rax, [rdi+512]
+    code.put({0x48, 0x8B, 0x8F, 0x08, 0x02, 0, 0});  // mov rcx, [rdi+520]
+    code.put({0x48, 0x8B, 0x97, 0x10, 0x02, 0, 0});  // mov rdx, [rdi+528]
+    code.put({0x48, 0x8B, 0x9F, 0x18, 0x02, 0, 0});  // mov rbx, [rdi+536]
     code.put(instruction);
-    code.put({0x48, 0x8B, 0x3C, 0x24});                          // mov rdi, [rsp]
-    code.put({0x0F, 0xAE, 0x07});                                // fxsave [rdi]
-    code.put({0x48, 0x89, 0x87, 0x00, 0x02, 0, 0});              // mov [rdi+512], rax
-    code.put({0x48, 0x89, 0x8F, 0x08, 0x02, 0, 0});              // mov [rdi+520], rcx
-    code.put({0x48, 0x89, 0x97, 0x10, 0x02, 0, 0});              // mov [rdi+528], rdx
-    code.put({0x48, 0x89, 0x9F, 0x18, 0x02, 0, 0});              // mov [rdi+536], rbx
-    code.put({0x9C, 0x8F, 0x87, 0x20, 0x02, 0, 0});              // pushfq; pop qword [rdi+544]
-    code.put({0xDB, 0xE3});                                      // fninit
-    code.put({0x5F, 0x5B, 0xC3});                                // pop rdi; pop rbx; ret
+    code.put({0x48, 0x8B, 0x3C, 0x24});              // mov rdi, [rsp]
+    code.put({0x0F, 0xAE, 0x07});                    // fxsave [rdi]
+    code.put({0x48, 0x89, 0x87, 0x00, 0x02, 0, 0});  // mov [rdi+512], rax
+    code.put({0x48, 0x89, 0x8F, 0x08, 0x02, 0, 0});  // mov [rdi+520], rcx
+    code.put({0x48, 0x89, 0x97, 0x10, 0x02, 0, 0});  // mov [rdi+528], rdx
+    code.put({0x48, 0x89, 0x9F, 0x18, 0x02, 0, 0});  // mov [rdi+536], rbx
+    code.put({0x9C, 0x8F, 0x87, 0x20, 0x02, 0, 0});  // pushfq; pop qword [rdi+544]
+    code.put({0xDB, 0xE3});                          // fninit
+    code.put({0x5F, 0x5B, 0xC3});                    // pop rdi; pop rbx; ret
 }
 
 void restore_host_float() {
@@ -79,10 +79,11 @@ HostInstruction::~HostInstruction() {
 
 Outcome HostInstruction::run(std::span<const u8> instruction, MachineState& state) {
     write_code(code_, instruction);
-    struct sigaction action = {}, old_fpe, old_ill;
+    struct sigaction action = {}, old_fpe, old_segv, old_ill;
     action.sa_sigaction = on_signal;
     action.sa_flags = SA_SIGINFO;
     sigaction(SIGFPE, &action, &old_fpe);
+    sigaction(SIGSEGV, &action, &old_segv);
     sigaction(SIGILL, &action, &old_ill);
     host_signal = 0;
     if (sigsetjmp(host_escape, 1) == 0) {
@@ -96,11 +97,13 @@ Outcome HostInstruction::run(std::span<const u8> instruction, MachineState& stat
     }
     restore_host_float();
     sigaction(SIGFPE, &old_fpe, nullptr);
+    sigaction(SIGSEGV, &old_segv, nullptr);
     sigaction(SIGILL, &old_ill, nullptr);
     state.flags &= kArithmeticFlags;
     if (!host_signal) return Outcome::completed;
     state.fx = host_fx;
-    return host_signal == SIGFPE ? Outcome::float_error : Outcome::undefined;
+    if (host_signal == SIGFPE) return Outcome::float_error;
+    return host_signal == SIGSEGV ? Outcome::protection : Outcome::undefined;
 }
 
 // --- Guest

@@ -33,22 +33,22 @@ static_assert(sizeof(FxImage) == 512);
 // Everything that such an instruction may use.
 struct MachineState {
     FxImage fx;
-    u64 gpr[4] = {};  // rAX, rCX, rDX, rBX
-    u64 flags = 2;    // the six status flags
+    u64 gpr[4] = {};                  // rAX, rCX, rDX, rBX
+    u64 flags = 2;                    // the six status flags
     alignas(64) u8 memory[256] = {};  // at [rSI] of the instruction, which points to offset kOperand
     static constexpr unsigned kOperand = 64;
 };
 
-enum class Outcome { completed, float_error, undefined };
+enum class Outcome { completed, float_error, protection, undefined };
 
-// Runs instructions on the host. Catches SIGFPE and SIGILL while it does.
+// Runs instructions on the host. Catches SIGFPE, SIGSEGV and SIGILL while it does.
 class HostInstruction {
   public:
     HostInstruction();
     ~HostInstruction();
     HostInstruction(const HostInstruction&) = delete;
 
-    // `state` becomes what it is afterwards. After float_error only fx.mxcsr and fx's registers are, as at the fault.
+    // `state` becomes what it is afterwards. After a signal only `fx` is, as at the fault.
     Outcome run(std::span<const u8> instruction, MachineState& state);
 
   private:

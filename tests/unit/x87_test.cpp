@@ -25,12 +25,38 @@ class RandomX87 {
     // A register's value: of every class that FXAM knows, and of those it calls unsupported.
     void value(u8* to) {
         constexpr u64 kInteger = u64{1} << 63;
-        constexpr u16 kExponents[] = {0, 1, 2, 0x3C00, 0x3F80, 0x3FFE, 0x3FFF, 0x4000, 0x400E, 0x401E, 0x403E, 0x7FFE,
-                                      0x7FFF, 0x3FFF - 16382 + 64, 0x3FFF + 127, 0x3FFF - 127, 0x3FFF - 150,
-                                      0x3FFF + 1023, 0x3FFF - 1023, 0x3FFF - 1074};
-        constexpr u64 kSignificands[] = {0, kInteger, kInteger | 1, ~u64{0}, 0xC000000000000000, 1, kInteger - 1,
-                                         0x4000000000000000, 0xFFFFFF0000000000, 0xFFFFFF8000000000,
-                                         0xFFFFFFFFFFFFF800, 0xFFFFFFFFFFFFFC00};
+        constexpr u16 kExponents[] = {0,
+                                      1,
+                                      2,
+                                      0x3C00,
+                                      0x3F80,
+                                      0x3FFE,
+                                      0x3FFF,
+                                      0x4000,
+                                      0x400E,
+                                      0x401E,
+                                      0x403E,
+                                      0x7FFE,
+                                      0x7FFF,
+                                      0x3FFF - 16382 + 64,
+                                      0x3FFF + 127,
+                                      0x3FFF - 127,
+                                      0x3FFF - 150,
+                                      0x3FFF + 1023,
+                                      0x3FFF - 1023,
+                                      0x3FFF - 1074};
+        constexpr u64 kSignificands[] = {0,
+                                         kInteger,
+                                         kInteger | 1,
+                                         ~u64{0},
+                                         0xC000000000000000,
+                                         1,
+                                         kInteger - 1,
+                                         0x4000000000000000,
+                                         0xFFFFFF0000000000,
+                                         0xFFFFFF8000000000,
+                                         0xFFFFFFFFFFFFF800,
+                                         0xFFFFFFFFFFFFFC00};
         u16 exponent = one_in(2) ? kExponents[below(std::size(kExponents))] : static_cast<u16>(number() & 0x7FFF);
         if (one_in(3)) exponent = static_cast<u16>(0x3FF0 + below(0x50));
         u64 significand = one_in(2) ? kSignificands[below(std::size(kSignificands))] : number();
@@ -64,11 +90,21 @@ class RandomX87 {
   private:
     // Something that may be interesting as a real of 4, 8 or 10 bytes, as an integer or as decimal digits.
     void memory_operand(u8* to) {
-        constexpr u32 kSingles[] = {0, 0x80000000, 1, 0x007FFFFF, 0x00800000, 0x3F800000, 0x7F7FFFFF, 0x7F800000,
-                                    0xFF800000, 0x7F800001, 0x7FBFFFFF, 0x7FC00000, 0xFFC00001, 0xBF800000};
-        constexpr u64 kDoubles[] = {0, u64{1} << 63, 1, 0x000FFFFFFFFFFFFF, 0x0010000000000000, 0x3FF0000000000000,
-                                    0x7FEFFFFFFFFFFFFF, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF0000000000001,
-                                    0x7FF8000000000000, 0xFFF8000000000001, 0xBFF0000000000000};
+        constexpr u32 kSingles[] = {0,          0x80000000, 1,          0x007FFFFF, 0x00800000, 0x3F800000, 0x7F7FFFFF,
+                                    0x7F800000, 0xFF800000, 0x7F800001, 0x7FBFFFFF, 0x7FC00000, 0xFFC00001, 0xBF800000};
+        constexpr u64 kDoubles[] = {0,
+                                    u64{1} << 63,
+                                    1,
+                                    0x000FFFFFFFFFFFFF,
+                                    0x0010000000000000,
+                                    0x3FF0000000000000,
+                                    0x7FEFFFFFFFFFFFFF,
+                                    0x7FF0000000000000,
+                                    0xFFF0000000000000,
+                                    0x7FF0000000000001,
+                                    0x7FF8000000000000,
+                                    0xFFF8000000000001,
+                                    0xBFF0000000000000};
         switch (below(6)) {
             case 0:
                 store(to, kSingles[below(std::size(kSingles))]);
@@ -127,6 +163,18 @@ void hide_pointers(const Insn& insn, MachineState& state) {
     std::memset(state.memory + MachineState::kOperand + 12, 0, 16);
 }
 
+// Where families of processors differ, lodge follows the SDM.
+bool is_fcomi(Opcode opcode) {
+    return opcode == Opcode::FCOMI || opcode == Opcode::FCOMIP || opcode == Opcode::FUCOMI || opcode == Opcode::FUCOMIP;
+}
+void hide_differences(const Insn& insn, MachineState& state) {
+    hide_pointers(insn, state);
+    if (is_fcomi(insn.opcode)) {  // AMD's leave C1, and set EFLAGS though the exception is not masked
+        state.fx.status &= static_cast<u16>(~x87::kC1);
+        if (state.fx.status & x87::kSummary) state.flags = 0;
+    }
+}
+
 struct Finding {
     unsigned count = 0;
     std::string first;
@@ -146,6 +194,7 @@ TEST_CASE("x87: every instruction, random states") {
             const u8 bytes[] = {static_cast<u8>(escape), static_cast<u8>(modrm)};
             Insn insn;
             if (decode(bytes, CodeSize::bits32, insn) != DecodeStatus::ok) continue;
+            if (escape == 0xD9 && insn.opcode == Opcode::FSTP && modrm >= 0xC0) continue;  // ignores stack underflow
             const unsigned times = modrm < 0xC0 ? 1000 : 300;
             for (unsigned i = 0; i < times; ++i) {
                 MachineState before;
@@ -156,8 +205,8 @@ TEST_CASE("x87: every instruction, random states") {
                 std::snprintf(name, sizeof name, "%02X %02X %s", escape, modrm, name_of(insn.opcode).data());
                 Finding& finding = findings[name];
                 const bool known = guest.run(bytes, on_guest);
-                hide_pointers(insn, on_host);
-                hide_pointers(insn, on_guest);
+                hide_differences(insn, on_host);
+                hide_differences(insn, on_guest);
                 ++run;
                 if (outcome == Outcome::completed && known && !guest.fault() && same(on_host, on_guest)) continue;
                 if (finding.count++ == 0)
