@@ -52,11 +52,11 @@ struct Operand {
 constexpr u8 kPrefixLock = 0x01;
 constexpr u8 kPrefixRep = 0x02;          // F3, where it is not part of the opcode
 constexpr u8 kPrefixRepne = 0x04;        // F2, where it is not part of the opcode
-constexpr u8 kPrefixOperandSize = 0x08;  // 66 seen
+constexpr u8 kPrefixOperandSize = 0x08;  // 66 seen, also where it is part of the opcode and operand_size ignores it
 constexpr u8 kPrefixAddressSize = 0x10;  // 67 seen
-constexpr u8 kPrefixRexW = 0x20;
-constexpr u8 kPrefixRex = 0x40;      // any REX
-constexpr u8 kPrefixSegment = 0x80;  // a segment override was given (and is in `segment`)
+constexpr u8 kPrefixRexW = 0x20;         // REX.W or VEX.W, in 64-bit code
+constexpr u8 kPrefixRex = 0x40;          // any REX
+constexpr u8 kPrefixSegment = 0x80;      // a segment override was given (and is in `segment`)
 
 struct Insn;
 class Cpu;
@@ -65,7 +65,7 @@ using InsnHandler = void (*)(Cpu&, const Insn*);  // see core/interp/interp.h
 struct Insn {
     InsnHandler run = nullptr;  // filled by the interpreter's binder, not by the decoder
     u64 immediate = 0;
-    i64 displacement = 0;
+    i64 displacement = 0;  // sign-extended; of MOV moffs the address, zero-extended
     Opcode opcode{};
     u16 immediate2 = 0;  // far selector, or ENTER's nesting level, or the second immediate (EXTRQ, INSERTQ)
     u8 length = 0;       // bytes, 1..15
@@ -74,8 +74,8 @@ struct Insn {
     u8 address_size = 4;            // effective address size: 2, 4, 8
     Segment segment = Segment::ds;  // of the memory operand, or of string sources; default or override
     u8 base = kNoRegister;
-    u8 index = kNoRegister;
-    u8 scale = 0;  // shift 0..3
+    u8 index = kNoRegister;  // in gathers (VSIB) an XMM or YMM register
+    u8 scale = 0;            // shift 0..3
     u8 prefixes = 0;
     u8 modrm = 0;         // raw, 0 when there is none
     u8 vvvv = 0;          // VEX.vvvv, already inverted: a register number
