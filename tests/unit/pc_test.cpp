@@ -171,7 +171,7 @@ std::vector<u8> make_kernel(std::vector<u8> code) {
     store(&file[0x238], u32{64});
     store(&file[0x258], u64{16 * kMiB});
     store(&file[0x260], u32{8 * kMiB});
-    file.insert(file.end(), code.begin(), code.end());
+    for (const u8 byte : code) file.push_back(byte);
     return file;
 }
 
