@@ -88,14 +88,14 @@ bool op_mmx(Cpu& cpu, const Insn& insn) {
 
 // A shift's count.
 struct XmmImmediate {
-    static constexpr bool is_memory = false;
+    [[maybe_unused]] static constexpr bool is_memory = false;
     static bool read(Cpu& cpu, const Insn& insn, unsigned, __m128i& value) {
         value = _mm_cvtsi64_si128(static_cast<i64>(insn.immediate & 0xFF));
         return true;
     }
 };
 struct MmxImmediate {
-    static constexpr bool is_memory = false;
+    [[maybe_unused]] static constexpr bool is_memory = false;
     static bool read(Cpu& cpu, const Insn& insn, unsigned, u64& value) {
         value = insn.immediate & 0xFF;
         return true;
