@@ -117,6 +117,7 @@ void Uart::state(StateIo& io) {
         timeout_.state(io);
         arrival_.state(io);
     });
+    waiting_.store(backlog_.size(), std::memory_order_relaxed);
 }
 
 bool Uart::divisor_access() const {
@@ -312,6 +313,8 @@ void Uart::receive(std::span<const u8> bytes) {
     const auto taken = bytes.first(std::min(bytes.size(), room));
     backlog_.insert(backlog_.end(), taken.begin(), taken.end());
     if (!arrival_.pending()) arrived();
+    waiting_.store(backlog_.size(), std::memory_order_relaxed);
+    received_count_.fetch_add(bytes.size(), std::memory_order_release);
 }
 
 // The host side knows flow control: a byte waits on the line until there is room for it.
@@ -319,6 +322,7 @@ void Uart::arrived() {
     if (backlog_.empty() || loopback() || received_.size() >= receive_capacity()) return;
     const u8 value = backlog_.front();
     backlog_.pop_front();
+    waiting_.store(backlog_.size(), std::memory_order_relaxed);
     accept(value);
     expect_arrival();
     update();
