@@ -17,6 +17,11 @@ void make_flat(SegmentState& segment, u16 selector, u32 type, unsigned dpl) {
 constexpr u32 kCodeType = kSegmentCode | kSegmentReadable;
 constexpr u32 kDataType = kSegmentWritable;
 
+// The selector in IA32_SYSENTER_CS; 0 in its bits 15:2 forbids both instructions.
+u16 entry_selector(u64 msr) {
+    return static_cast<u16>(msr & 0xFFFC);
+}
+
 }  // namespace
 
 void Cpu::set_flat_segments(u16 code, u16 stack, unsigned cpl) {
@@ -38,9 +43,9 @@ void Cpu::enter_flat_protected(u16 code, u16 data) {
 }
 
 bool Cpu::sysenter() {
-    if (!protected_mode() || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
+    const u16 selector = entry_selector(sysenter_cs_);
+    if (!protected_mode() || selector == 0) return raise_gp(0);
     set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
-    const auto selector = static_cast<u16>(sysenter_cs_ & ~u64{3});
     set_flat_segments(selector, static_cast<u16>(selector + 8), 0);
     state.gpr[kRsp] = sysenter_esp_ & 0xFFFFFFFF;
     state.ip = sysenter_eip_ & 0xFFFFFFFF;
@@ -48,8 +53,8 @@ bool Cpu::sysenter() {
 }
 
 bool Cpu::sysexit() {
-    if (!protected_mode() || state.cpl != 0 || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
-    const auto base = static_cast<u16>(sysenter_cs_ & ~u64{3});
+    const u16 base = entry_selector(sysenter_cs_);
+    if (!protected_mode() || state.cpl != 0 || base == 0) return raise_gp(0);
     const u64 ip = state.gpr[kRdx] & 0xFFFFFFFF;
     const u64 stack = state.gpr[kRcx] & 0xFFFFFFFF;
     set_flat_segments(static_cast<u16>((base + 16) | 3), static_cast<u16>((base + 24) | 3), 3);
