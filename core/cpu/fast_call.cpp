@@ -17,6 +17,11 @@ void make_flat(SegmentState& segment, u16 selector, u32 type, unsigned dpl) {
 constexpr u32 kCodeType = kSegmentCode | kSegmentReadable;
 constexpr u32 kDataType = kSegmentWritable;
 
+// The selector in IA32_SYSENTER_CS; 0 in its bits 15:2 forbids both instructions.
+u16 entry_selector(u64 msr) {
+    return static_cast<u16>(msr & 0xFFFC);
+}
+
 }  // namespace
 
 void Cpu::set_flat_segments(u16 code, u16 stack, unsigned cpl) {
@@ -47,9 +52,9 @@ void Cpu::set_long_segments(u16 code, u16 stack, unsigned cpl, bool code64) {
 }
 
 bool Cpu::sysenter() {
-    if (!protected_mode() || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
+    const u16 selector = entry_selector(sysenter_cs_);
+    if (!protected_mode() || selector == 0) return raise_gp(0);
     set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
-    const auto selector = static_cast<u16>(sysenter_cs_ & ~u64{3});
     if (long_mode()) {
         set_long_segments(selector, static_cast<u16>(selector + 8), 0, true);
         state.gpr[kRsp] = sysenter_esp_;
@@ -63,8 +68,8 @@ bool Cpu::sysenter() {
 }
 
 bool Cpu::sysexit(unsigned operand_size) {
-    if (!protected_mode() || state.cpl != 0 || (sysenter_cs_ & ~u64{3}) == 0) return raise_gp(0);
-    const auto base = static_cast<u16>(sysenter_cs_ & ~u64{3});
+    const u16 base = entry_selector(sysenter_cs_);
+    if (!protected_mode() || state.cpl != 0 || base == 0) return raise_gp(0);
     if (operand_size == 8) {
         if (!canonical(state.gpr[kRdx]) || !canonical(state.gpr[kRcx])) return raise_gp(0);
         set_long_segments(static_cast<u16>((base + 32) | 3), static_cast<u16>((base + 40) | 3), 3, true);
