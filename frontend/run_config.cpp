@@ -105,7 +105,7 @@ void add_run_options(CLI::App& command, RunConfig& config) {
         ->type_name("MACHINE.toml");
     command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->expected(1)->allow_extra_args(false);
     for (const auto& [name, option] : value_options())
-        command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE");
+        command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE")->take_last();
     for (const auto& [name, option] : flag_options())
         command.add_flag("--" + name, config.*option.first, option.second);
 }
