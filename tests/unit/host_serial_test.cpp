@@ -152,7 +152,8 @@ TEST_CASE("host_serial: words that are no port are refused in one line that name
     CHECK(contains(why_not("unix:" + std::string(200, 'x')), "at most 107 bytes"));
     CHECK(contains(why_not("unix:" + folder.file("plain")), folder.file("plain") + " is there and no socket"));
     CHECK(contains(why_not("unix:" + folder.file("no/such")), "cannot listen at " + folder.file("no/such")));
-    for (const char* address : {"", "5555", ":5555"}) CHECK(contains(why_not(std::string("tcp:") + address), "HOST:PORT"));
+    for (const char* address : {"", "5555", ":5555"})
+        CHECK(contains(why_not(std::string("tcp:") + address), "HOST:PORT"));
     for (const char* port : {"", "0", "65536", "-1", "http", "999999"})
         CHECK(contains(why_not(std::string("tcp:127.0.0.1:") + port), "the port must be 1 to 65535"));
     CHECK(contains(why_not("tcp:no such host:5555"), "no such host"));
