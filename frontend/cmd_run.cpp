@@ -31,8 +31,7 @@ int report(const Error& error) {
 // The run of one machine: the CPU on a thread of its own, people and signals on this one.
 class Session {
   public:
-    Session(PcMachine& pc, std::optional<double> timeout)
-        : pc_(pc), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
+    Session(PcMachine& pc, std::optional<double> timeout) : pc_(pc), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
 
     int run() {
         start_ = Clock::now();
