@@ -104,7 +104,6 @@ TEST_CASE("run_config: numbers") {
     for (const char* text : {"", "abc", "5x", " 5", "0", "101", "-5", "nan", "inf", "1e400"}) {
         const auto number = parse_number("--speed", text, 0.1, 100);
         REQUIRE_FALSE(number.ok());
-        CHECK(number.error().context ==
-              "--speed " + std::string(text) + ": must be a number from 0.1 to 100");
+        CHECK(number.error().context == "--speed " + std::string(text) + ": must be a number from 0.1 to 100");
     }
 }
