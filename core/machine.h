@@ -58,8 +58,8 @@ class Machine final : public MachineControl {
     void after_reset(std::function<void()> action) { after_reset_ = std::move(action); }
     // Runs until the guest or somebody ends it. May be called again after RunEnd::stopped.
     RunResult run();
-    // As run(), but at most until that many instructions have retired in the machine's life; exactly that many then, and
-    // no result. The machine is then between two rounds: it may be saved, and goes on with run or run_until.
+    // As run(), but at most until that many instructions have retired in the machine's life; exactly that many then,
+    // and no result. The machine is then between two rounds: it may be saved, and goes on with run or run_until.
     std::optional<RunResult> run_until(u64 retired);
     // From any thread: run() returns RunEnd::stopped.
     void end();

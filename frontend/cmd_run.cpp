@@ -31,8 +31,7 @@ int report(const Error& error) {
 // The run of one machine: the CPU on a thread of its own, people and signals on this one.
 class Session {
   public:
-    Session(PcMachine& pc, std::optional<double> timeout)
-        : pc_(pc), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
+    Session(PcMachine& pc, std::optional<double> timeout) : pc_(pc), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
 
     int run() {
         start_ = Clock::now();
@@ -95,7 +94,10 @@ class Session {
         }
     }
 
-    void stop() { pc_.machine().end(); }
+    void stop() {
+        pc_.machine().end();
+        pc_.abandon_ports();  // the guest may be waiting for a reader of its output
+    }
 
     bool read_input() {
         u8 bytes[kMostKeys];

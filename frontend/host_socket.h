@@ -46,13 +46,13 @@ class SocketPort final : public HostPort {
     int listener_;
     int wake_;
     std::string path_;
-    int client_ = -1;           // the thread's
-    std::vector<u8> sending_;   // the thread's
-    size_t sent_ = 0;           // of sending_
+    int client_ = -1;          // the thread's
+    std::vector<u8> sending_;  // the thread's
+    size_t sent_ = 0;          // of sending_
     std::mutex mutex_;
-    bool connected_ = false;    // under mutex_
-    bool ending_ = false;       // under mutex_
-    std::vector<u8> waiting_;   // under mutex_
+    bool connected_ = false;      // under mutex_
+    bool ending_ = false;         // under mutex_
+    std::vector<u8> waiting_;     // under mutex_
     SerialFeed* feed_ = nullptr;  // under mutex_
     std::thread thread_;
 };

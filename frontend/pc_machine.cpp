@@ -160,7 +160,8 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     for (Device* device : made->pc_->devices()) parts.add_device(*device);
     parts.set_executor(std::make_unique<Interpreter>(parts.cpu()));
     parts.reset();
-    if (const Uart* port = made->pc_->serial(0)) made->serial_feed_ = std::make_unique<SerialFeed>(parts.inputs(), *port);
+    if (const Uart* port = made->pc_->serial(0))
+        made->serial_feed_ = std::make_unique<SerialFeed>(parts.inputs(), *port);
     if (made->serial_ && !made->serial_on_stdio_) made->serial_->connect(made->serial_feed_.get());
     if (!config.kernel.empty()) LODGE_TRY(made->boot_directly(config));
     return made;
@@ -169,6 +170,11 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
 // The host's ports must not speak to a machine that is going away.
 PcMachine::~PcMachine() {
     if (serial_) serial_->connect(nullptr);
+}
+
+void PcMachine::abandon_ports() {
+    for (HostPort* port : {serial_.get(), debug_.get()})
+        if (port) port->abandon();
 }
 
 Result<void> PcMachine::boot_directly(const RunConfig& config) {

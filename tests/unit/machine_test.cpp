@@ -70,15 +70,14 @@ struct Fixture {
     std::vector<BusRange> ranges;
 };
 
-const std::vector<u8> kCount = {0x40, 0xE6, 0x10, 0xEB, 0xFB};      // INC AX; OUT 10h, AL; JMP back
-const std::vector<u8> kHalt = {0xFA, 0xF4, 0xEB, 0xFD};             // CLI; HLT; JMP to HLT
+const std::vector<u8> kCount = {0x40, 0xE6, 0x10, 0xEB, 0xFB};       // INC AX; OUT 10h, AL; JMP back
+const std::vector<u8> kHalt = {0xFA, 0xF4, 0xEB, 0xFD};              // CLI; HLT; JMP to HLT
 const std::vector<u8> kExit = {0xB0, 0x21, 0xE6, 0xF4, 0xEB, 0xFE};  // MOV AL, 21h; OUT F4h, AL; JMP itself
 const std::vector<u8> kPowerOff = {0xE6, 0xF5, 0xEB, 0xFE};
 const std::vector<u8> kReset = {0xE6, 0xF6, 0xEB, 0xFE};
 // LIDT of an empty table at F000:0010, INT 3: a triple fault.
-const std::vector<u8> kTripleFault = {0x2E, 0x0F, 0x01, 0x1E, 0x10, 0x00, 0xCC, 0x90,
-                                      0,    0,    0,    0,    0,    0,    0,    0,
-                                      0,    0,    0,    0,    0,    0};
+const std::vector<u8> kTripleFault = {0x2E, 0x0F, 0x01, 0x1E, 0x10, 0x00, 0xCC, 0x90, 0, 0, 0,
+                                      0,    0,    0,    0,    0,    0,    0,    0,    0, 0, 0};
 
 }  // namespace
 
@@ -239,8 +238,8 @@ TEST_CASE("machine: a damaged state is an error, whatever is wrong with it") {
     };
     CHECK(refused({}));
     const u64 tree = load<u64>(saved.data());
-    for (const size_t length : {size_t{7}, size_t{8}, size_t{100}, static_cast<size_t>(tree), saved.size() - 8,
-                                saved.size() - 1})
+    for (const size_t length :
+         {size_t{7}, size_t{8}, size_t{100}, static_cast<size_t>(tree), saved.size() - 8, saved.size() - 1})
         CHECK(refused(std::span(saved).first(length)));
     auto longer = saved;
     store(longer.data(), ~u64{0});
