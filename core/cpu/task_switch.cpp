@@ -67,6 +67,7 @@ bool Cpu::save_task(bool wide, u64 return_ip, u32 flags) {
 }
 
 bool Cpu::switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code) {
+    if (long_mode()) return raise_gp(selector & ~3u);
     const Exception wrong = how == TaskSwitch::iret || how == TaskSwitch::interrupt ? Exception::TS : Exception::GP;
     const u32 error = selector & ~3u;
     if (error == 0 || (selector & 4)) return raise(wrong, error);

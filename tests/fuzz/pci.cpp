@@ -61,8 +61,10 @@ struct All final : Device {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
-    test::TestBoard board(PcLayout{kRam}.backing_bytes());
-    All all(board);
+    // Made once, as mapping 4 GiB costs more than a run.
+    static test::TestBoard board(PcLayout{kRam}.backing_bytes());
+    static All all(board);
+    all.reset();
     test::DeviceFuzzer fuzzer(board, all);
     fuzzer.add_ports(0xCF8, 8);
     fuzzer.add_ports(0, 0x10000);

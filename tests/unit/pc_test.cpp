@@ -157,8 +157,9 @@ TEST_CASE("the whole board's state, also after use") {
 }
 
 // A bzImage of protocol 2.15 with `code` as its protected-mode part.
-std::vector<u8> make_kernel(std::vector<u8> code) {
-    std::vector<u8> file(1024);
+std::vector<u8> make_kernel(const std::vector<u8>& code) {
+    constexpr size_t kSetup = 1024;
+    std::vector<u8> file(kSetup + code.size());
     file[0x1F1] = 1;
     store(&file[0x1FE], u16{0xAA55});
     file[0x201] = 0x6A;
@@ -171,7 +172,7 @@ std::vector<u8> make_kernel(std::vector<u8> code) {
     store(&file[0x238], u32{64});
     store(&file[0x258], u64{16 * kMiB});
     store(&file[0x260], u32{8 * kMiB});
-    for (const u8 byte : code) file.push_back(byte);
+    std::copy(code.begin(), code.end(), file.begin() + kSetup);
     return file;
 }
 
