@@ -337,6 +337,7 @@ class Cpu final : public CpuPins, private MemoryListener {
         u64 physical = 0;
         bool writable = false, user = false, executable = true, global = false, dirty = false;
     };
+        u64 page_size = kPageSize;
     // 0: ok; else the #PF error code's bits P and RSVD (present bit set when a permission could be at fault).
     bool walk(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error);
     bool walk_legacy(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error);
