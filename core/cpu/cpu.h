@@ -261,7 +261,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool interrupt_return(unsigned operand_size, u64 next_ip);
     // Tasks (task_switch.cpp)
     enum class TaskSwitch : u8 { jump, call, iret, interrupt };
-    bool switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code);
+    // `external`: the error codes' EXT bit.
+    bool switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code, u32 external = 0);
 
     // Sets the instruction pointer for a near branch; #GP when it is outside CS.
     bool branch_to(u64 target) {
@@ -407,9 +408,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool read_task_field(u64 address, unsigned size, u64& value);
     bool read_task(u64 base, bool wide, TaskImage& image);
     bool save_task(bool wide, u64 return_ip, u32 flags);
-    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code);
-    bool load_task_ldt(u16 selector);
-    bool load_task_segments(const TaskImage& image, bool wide);
+    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code, u32 external);
+    bool load_task_ldt(u16 selector, u32 external);
+    bool load_task_segments(const TaskImage& image, bool wide, u32 external);
 
     // --- Interrupts (interrupt.cpp)
     bool enter_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);

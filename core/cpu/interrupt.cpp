@@ -118,7 +118,7 @@ bool Cpu::enter_protected(u8 vector, EventKind kind, u64 return_ip, std::optiona
     if (!gate.system() || !(type == 5 || type == 6 || type == 7 || type == 0xE || type == 0xF)) return raise_gp(error);
     if (kind == EventKind::software && gate.dpl() < state.cpl) return raise_gp(error);
     if (!gate.present()) return raise(Exception::NP, error);
-    if (type == 5) return switch_task(gate.gate_selector(), TaskSwitch::interrupt, return_ip, error_code);
+    if (type == 5) return switch_task(gate.gate_selector(), TaskSwitch::interrupt, return_ip, error_code, external);
     return enter_gate(gate, return_ip, error_code, external);
 }
 
@@ -137,7 +137,7 @@ bool Cpu::enter_gate(const Descriptor& gate, u64 return_ip, std::optional<u32> e
     const unsigned cpl = inner ? code.dpl() : state.cpl;
 
     NewStack stack{*this, state.segment(Segment::ss), state.gpr[kRsp] & stack_mask(), cpl == 3};
-    stack.error = inner ? external : 0;
+    stack.error = external;
     u16 new_ss = state.segment(Segment::ss).selector;
     if (inner && !open_inner_stack(cpl, external, stack, new_ss)) return false;
 
