@@ -258,6 +258,7 @@ bool Cpu::port_read(u16 port, unsigned size, u32& value) {
     if (!check_port(port, size)) return false;
     begin_device_access();
     value = static_cast<u32>(ports_.read(port, size));
+    check_port_breakpoint(port, size);
     return true;
 }
 
@@ -265,6 +266,7 @@ bool Cpu::port_write(u16 port, unsigned size, u32 value) {
     if (!check_port(port, size)) return false;
     begin_device_access();
     ports_.write(port, size, value);
+    check_port_breakpoint(port, size);
     return true;
 }
 

@@ -293,6 +293,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     void trap_after(u64 dr6_bits);
     bool code_breakpoint_at(u64 linear) const;
     void check_data_breakpoint(u64 linear, unsigned size, bool write);
+    void check_port_breakpoint(u16 port, unsigned size);
     // Raises #DB (a fault) for the code breakpoint there; returns false.
     bool take_code_breakpoint(u64 linear);
     // TF was set before the instruction that has just completed.
@@ -336,9 +337,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool translate(u64 linear, AccessKind access, bool user, u64& physical);
     struct WalkResult {
         u64 physical = 0;
+        u64 page_size = kPageSize;
         bool writable = false, user = false, executable = true, global = false, dirty = false;
     };
-        u64 page_size = kPageSize;
     // 0: ok; else the #PF error code's bits P and RSVD (present bit set when a permission could be at fault).
     bool walk(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error);
     bool walk_legacy(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error);

@@ -33,9 +33,11 @@ void Cpu::deliver_fault_as(bool trap) {
     for (;;) {
         fault_.reset();
         const std::optional<u32> error = fault.has_error ? std::optional<u32>(fault.error) : std::nullopt;
-        // Faults set RF in the saved flags so that a code breakpoint on the instruction does not come again.
+        // Faults set RF in the saved flags so that a code breakpoint on the instruction does not come again; after the
+        // breakpoint itself that is for its handler to do (SDM vol. 3, 2.3 "RF").
         saved_flags_ = eflags() | 0x02;
-        if (!trap && fault.vector != Exception::DF) saved_flags_ |= kFlagResume;
+        if (!trap && fault.vector != Exception::DF && !fault.code_breakpoint) saved_flags_ |= kFlagResume;
+        if (fault.vector == Exception::DB) state.dr[7] &= ~kDr7GeneralDetect;  // SDM vol. 3, 17.2.4 "GD"
         if (enter_interrupt(static_cast<u8>(fault.vector), EventKind::exception, state.ip, error)) return;
         const PendingFault second = *fault_;
         if (fault.vector == Exception::DF) return shutdown();

@@ -188,7 +188,8 @@ bool op_sti(Cpu& cpu, const Insn&) {
     if (!interrupt_flag_allowed(cpu)) return false;
     if (cpu.flag(kFlagInterrupt)) return true;
     cpu.set_system_flags(cpu.state.system_flags | kFlagInterrupt);
-    cpu.request_attention(kAttentionShadow);
+    // The shadow holds back interrupts, not the single step after STI; and that step's handler ends the shadow.
+    if (!cpu.flag(kFlagTrap)) cpu.request_attention(kAttentionShadow);
     return true;
 }
 
