@@ -423,7 +423,6 @@ bool op_arpl(Cpu& cpu, const Insn& insn) {
 // --- Identification, time, model-specific registers
 
 bool op_cpuid(Cpu& cpu, const Insn&) {
-    if (!cpu.model().features_edx || cpu.model().name == "486") return cpu.raise_ud();
     u64* gpr = cpu.state.gpr;
     const bool apic_enabled = cpu.apic() && (cpu.apic()->base_msr() & 0x800);
     const CpuidResult result =

@@ -55,7 +55,7 @@ class Kernels(BootTest):
         self.run_kernel("segments", 140)
 
     def test_paging(self):
-        self.run_kernel("paging", 100)
+        self.run_kernel("paging", 115)
 
     def test_debug(self):
         self.run_kernel("debug", 60)

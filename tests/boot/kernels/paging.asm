@@ -156,6 +156,35 @@ GLOBAL_ equ 0x100
         want edi, WINDOW
         want esi, SCRATCH + 8
 
+; --- A fault while the frame of an exception is pushed on the inner stack; a task takes it
+        descriptor FREE, stack_task, 0x67, A_TSS, 0
+        mov dword [tss_main + 0x1C], DIRECTORY
+        map P | W | U, 0
+%macro stack_faults 5+ ; NAME, VECTOR that the task takes, its ERROR, CR2, INSTRUCTION at 3
+        subject %1
+        idt_gate %2, FREE, 0, A_TASK
+        mov dword [record.vector], %2
+        call prepare_stack_task
+        catch %%resume
+        enter_ring3 %%at
+%%at:   %5
+%%resume:
+        call leave_stack_task
+        idt_default %2
+        want_fault %2, %3, %%at
+        want [record.cr2], %4
+%endmacro
+        stack_faults "PF while UD is delivered", PF, 2, WINDOW + 0xFC, ud2
+        xor ebx, ebx
+        stack_faults "PF while DE is delivered", PF, 2, WINDOW + 0xFC, div ebx
+        stack_faults "DF: PF while PF is delivered", DF, 0, WINDOW + 0xFC, mov al, [WINDOW]
+        mov dword [tss_main + 8], DATA3         ; a bad SS0: #TS
+        stack_faults "DF: TS while PF is delivered", DF, 0, WINDOW + 4, mov al, [WINDOW + 4]
+        stack_faults "TS while UD is delivered", TS, (DATA3 & ~3) | 1, WINDOW + 4, ud2
+        stack_faults "DF: TS while GP is delivered", DF, 0, WINDOW + 4, hlt
+        mov dword [tss_main + 4], STACK_INNER
+        mov dword [tss_main + 8], DATA0
+
 ; --- Accessed and dirty bits
         subject "reading sets A in both"
         map P | W | U, P | W | U
@@ -432,6 +461,33 @@ try_rights:
 .denied:
         ret
 
+; Makes the task ready; the main task's inner stack is where no page is.
+prepare_stack_task:
+        mov dword [tss_main + 4], WINDOW + 0x100
+        mov dword [stack_task + 0x1C], DIRECTORY
+        mov dword [stack_task + 0x20], stack_task_entry
+        mov dword [stack_task + 0x24], 2
+        mov dword [stack_task + 0x38], STACK_DF
+        mov dword [stack_task + 0x48], DATA0
+        mov dword [stack_task + 0x4C], CODE0
+        mov dword [stack_task + 0x50], DATA0
+        mov dword [stack_task + 0x54], DATA0
+        mov byte [gdt + FREE + 5], A_TSS
+        ret
+stack_task_entry:
+        pop dword [record.error]
+        mov eax, [tss_main + 0x20]
+        mov [record.eip], eax
+        mov eax, cr2
+        mov [record.cr2], eax
+        jmp resume_test
+leave_stack_task:
+        mov byte [gdt + TSS_MAIN + 5], A_TSS
+        mov ax, TSS_MAIN
+        ltr ax
+        clts
+        ret
+
 build_page_tables:
         cld
         mov edi, DIRECTORY
@@ -463,4 +519,6 @@ build_pae_tables:
         mov dword [PAE_TABLE], PAGE_A | P | W | U
         ret
 
+        align 4
+stack_task: times 0x68 db 0
         kernel_end
