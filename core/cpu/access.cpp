@@ -259,6 +259,7 @@ bool Cpu::port_read(u16 port, unsigned size, u32& value) {
     if (!check_port(port, size)) return false;
     begin_device_access();
     value = static_cast<u32>(ports_.read(port, size));
+    check_port_breakpoint(port, size);
     return true;
 }
 
@@ -266,6 +267,7 @@ bool Cpu::port_write(u16 port, unsigned size, u32 value) {
     if (!check_port(port, size)) return false;
     begin_device_access();
     ports_.write(port, size, value);
+    check_port_breakpoint(port, size);
     return true;
 }
 

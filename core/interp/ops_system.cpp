@@ -208,7 +208,8 @@ bool op_sti(Cpu& cpu, const Insn&) {
     if (!interrupt_flag_allowed(cpu)) return false;
     if (cpu.flag(kFlagInterrupt)) return true;
     cpu.set_system_flags(cpu.state.system_flags | kFlagInterrupt);
-    cpu.request_attention(kAttentionShadow);
+    // The shadow holds back interrupts, not the single step after STI; and that step's handler ends the shadow.
+    if (!cpu.flag(kFlagTrap)) cpu.request_attention(kAttentionShadow);
     return true;
 }
 
@@ -442,7 +443,6 @@ bool op_arpl(Cpu& cpu, const Insn& insn) {
 // --- Identification, time, model-specific registers
 
 bool op_cpuid(Cpu& cpu, const Insn&) {
-    if (!cpu.model().features_edx || cpu.model().name == "486") return cpu.raise_ud();
     u64* gpr = cpu.state.gpr;
     const bool apic_enabled = cpu.apic() && (cpu.apic()->base_msr() & 0x800);
     const CpuidResult result =
