@@ -162,8 +162,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     }
     // Checks an access of `size` bytes (any size) as a write without making it: for instructions that must know before
     // they change anything. The same for reading.
-    bool probe_write(Segment segment, u64 offset, unsigned size);
-    bool probe_read(Segment segment, u64 offset, unsigned size);
+    bool probe_write(Segment segment, u64 offset, unsigned size) { return probe(segment, offset, size, true); }
+    bool probe_read(Segment segment, u64 offset, unsigned size) { return probe(segment, offset, size, false); }
 
     // --- Memory by linear address with the rights of the current privilege.
     template <class T>
@@ -332,6 +332,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     void on_write_watched(u64 backing_page) override;
     void on_map_changed() override;
 
+    bool probe(Segment segment, u64 offset, unsigned size, bool write);
     bool check_segment(Segment segment, u64 offset, unsigned size, bool write);
     bool read_slow(u64 linear, void* value, unsigned size);
     bool write_slow(u64 linear, const void* value, unsigned size);

@@ -542,16 +542,6 @@ InsnHandler bind_system(const Insn& insn) {
             return chained<op_undefined>;
         case Opcode::NOP:
         case Opcode::PAUSE:
-        case Opcode::PREFETCH:
-        case Opcode::PREFETCHW:
-        case Opcode::PREFETCHWT1:
-        case Opcode::PREFETCHNTA:
-        case Opcode::PREFETCHT0:
-        case Opcode::PREFETCHT1:
-        case Opcode::PREFETCHT2:
-        case Opcode::SFENCE:
-        case Opcode::LFENCE:
-        case Opcode::MFENCE:
             return chained_pure<op_nop>;
         case Opcode::CLFLUSH:
             return chained<op_touch>;
