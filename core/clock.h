@@ -54,7 +54,7 @@ class GuestClock {
         paused_ = true;
     }
     void resume() {
-        host_base_ = host_now();
+        if (paused_) host_base_ = host_now();
         paused_ = false;
     }
     // Share of real speed, in thousandths of a percent: 100'000 is full speed. At least 1.

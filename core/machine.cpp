@@ -111,9 +111,14 @@ void Machine::set_paused(bool paused) {
 }
 
 RunResult Machine::run() {
+    return *run_until(kNever);
+}
+
+std::optional<RunResult> Machine::run_until(u64 retired) {
     result_.reset();
-    while (!result_) round();
-    return *result_;
+    until_ = retired;
+    while (!result_ && cpu_->state.retired < until_) round();
+    return result_;
 }
 
 void Machine::round() {
@@ -127,13 +132,8 @@ void Machine::round() {
     }
     if (result_) return;
 
-    u64 budget = kRealtimeSlice;
-    if (clock_.mode() == ClockMode::virtual_time) {
-        const u64 now = clock_.now(), next = scheduler_.next();
-        budget = next <= now ? 1 : std::min(next - now, kVirtualSlice);
-    }
     const u64 started = speed_ < kFullSpeed ? GuestClock::host_now() : 0;
-    const ExitReason exit = executor_->run(budget);
+    const ExitReason exit = executor_->run(budget());
     if (speed_ < kFullSpeed) rest(GuestClock::host_now() - started);
     switch (exit) {
         case ExitReason::budget:
@@ -146,6 +146,13 @@ void Machine::round() {
             cpu_->clear_attention(kAttentionShutdown);
             return request_reset();
     }
+}
+
+u64 Machine::budget() const {
+    const u64 left = until_ - cpu_->state.retired;
+    if (clock_.mode() == ClockMode::realtime) return std::min(kRealtimeSlice, left);
+    const u64 now = clock_.now(), next = scheduler_.next();
+    return next <= now ? 1 : std::min({next - now, kVirtualSlice, left});
 }
 
 void Machine::set_speed(u64 millipercent) {
@@ -167,6 +174,7 @@ void Machine::idle() {
 void Machine::state(StateIo& io) {
     clock_.state(io);
     scheduler_.state(io);
+    io.field("reset_requested", reset_requested_);
     cpu_->save_or_load(io);
     for (Device* device : devices_) device->state(io);
 }

@@ -58,6 +58,9 @@ class Machine final : public MachineControl {
     void after_reset(std::function<void()> action) { after_reset_ = std::move(action); }
     // Runs until the guest or somebody ends it. May be called again after RunEnd::stopped.
     RunResult run();
+    // As run(), but at most until that many instructions have retired in the machine's life; exactly that many then,
+    // and no result. The machine is then between two rounds: it may be saved, and goes on with run or run_until.
+    std::optional<RunResult> run_until(u64 retired);
     // From any thread: run() returns RunEnd::stopped.
     void end();
     // CPU thread (an input command).
@@ -85,6 +88,8 @@ class Machine final : public MachineControl {
 
     void finish(RunResult result);
     void round();
+    // How many instructions the executor may run before the loop must look around.
+    u64 budget() const;
     // Slow motion: gives back the host time that the CPU was not entitled to.
     void rest(u64 host_nanoseconds);
     // Nothing to do until the scheduler's next event or an input.
@@ -106,6 +111,7 @@ class Machine final : public MachineControl {
     bool paused_ = false;
     u64 speed_ = kFullSpeed;
     bool reset_requested_ = false;
+    u64 until_ = kNever;  // of run_until
     std::optional<RunResult> result_;
 };
 

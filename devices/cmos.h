@@ -1,5 +1,5 @@
 // The MC146818 real-time clock with 256 bytes of battery-backed memory (ports 70h/71h, extended bank at 72h/73h).
-// Source: Motorola MC146818A data sheet; 82371SB (PIIX3) data sheet section 2.5.6 for the ports. Byte 32h holds the
+// Source: Motorola MC146818A data sheet; 82371SB (PIIX3) data sheet for the ports. Byte 32h holds the
 // century, as PC firmware expects.
 //
 // Time is guest time on top of GuestClock::wall_base(), in UTC. The registers are bytes that are brought up to date

@@ -1,6 +1,6 @@
 // The two 8237A DMA controllers of a PC with their page registers. Devices pull: a device that has DREQ up asks its
 // channel to move bytes and learns how many went and whether the count ran out (TC). Source: Intel 8237A data sheet
-// (231466-005); 82371SB (PIIX3) data sheet section 2.5.1 for the page registers.
+// (231466-005); 82371SB (PIIX3) data sheet for the page registers.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
 // The pair of 8259A interrupt controllers of a PC, master and slave, with the ELCR of the PIIX3.
-// Source: Intel 8259A data sheet (231468-003); 82371SB (PIIX3) data sheet section 2.5.4 (ELCR).
+// Source: Intel 8259A data sheet (231468-003); 82371SB (PIIX3) data sheet (ELCR).
 #pragma once
 
 #include "core/device.h"

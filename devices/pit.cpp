@@ -6,7 +6,7 @@ namespace lodge {
 
 namespace {
 
-// Port 61h (PIIX3 data sheet 2.5.5, NMI status and control).
+// Port 61h (PIIX3 data sheet, NMI status and control).
 constexpr u8 kGate2 = 0x01;
 constexpr u8 kWritable61 = 0x0F;
 constexpr u8 kRefreshToggle = 0x10;

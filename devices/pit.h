@@ -1,5 +1,5 @@
 // The 8254 timer of a PC and port 61h. Channel 0 drives IRQ 0, channel 1 was memory refresh, channel 2 the speaker.
-// Source: Intel 8254 data sheet (231164-005); port 61h: 82371SB (PIIX3) data sheet section 2.5.5 (NMI status and
+// Source: Intel 8254 data sheet (231164-005); port 61h: 82371SB (PIIX3) data sheet (NMI status and
 // control).
 //
 // All arithmetic is in periods of the input clock ("ticks"), counted exactly from guest time 0, so nothing drifts.

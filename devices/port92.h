@@ -1,5 +1,5 @@
 // Port 92h: the fast way to gate A20 and to reset the machine; and the gate itself, which is open while any of its
-// sources opens it. Source: 82371SB (PIIX3) data sheet section 2.5.7 (port 92).
+// sources opens it. Source: 82371SB (PIIX3) data sheet (port 92).
 #pragma once
 
 #include <array>

@@ -45,7 +45,7 @@ constexpr u8 kDataSetReady = 0x20;
 constexpr u8 kRing = 0x40;
 constexpr u8 kCarrier = 0x80;
 
-// The baud generator's input and the bits of time it gives per baud (data sheet 8.3).
+// The baud generator's input and the bits of time it gives per baud (data sheet, programmable baud generator).
 constexpr u64 kClockHertz = 1'843'200;
 constexpr u64 kClocksPerBit = 16;
 // After a byte is written the transmitter's interrupt comes this much later: long enough for a handler to leave first.
@@ -117,6 +117,7 @@ void Uart::state(StateIo& io) {
         timeout_.state(io);
         arrival_.state(io);
     });
+    waiting_.store(backlog_.size(), std::memory_order_relaxed);
 }
 
 bool Uart::divisor_access() const {
@@ -183,7 +184,7 @@ void Uart::write(unsigned offset, u8 value) {
             return write_modem_control(value);
         case kLineStatus:
         case kModemStatus:
-            return;  // for factory tests only (data sheet 8.4)
+            return;  // for factory tests only (data sheet, line status register)
         default:
             scratch_ = value;
     }
@@ -256,7 +257,7 @@ void Uart::write_transmitter(u8 value) {
 
 void Uart::write_interrupt_enable(u8 value) {
     value &= 0x0F;
-    // Enabling it with an empty transmitter asks at once (data sheet 8.7).
+    // Enabling it with an empty transmitter asks at once, which drivers rely on.
     if ((value & ~interrupt_enable_) & kTransmitEnable) transmit_interrupt_ = true;
     interrupt_enable_ = value;
     update();
@@ -297,7 +298,8 @@ void Uart::write_modem_control(u8 value) {
 void Uart::accept(u8 value) {
     if (received_.size() >= receive_capacity()) {
         line_errors_ |= kOverrun;
-        // Without FIFO the new character replaces the old one; a full FIFO keeps what it has (data sheet 8.6).
+        // Without FIFO the new character replaces the old one; a full FIFO keeps what it has (data sheet, overrun
+        // error).
         if (fifo_enabled()) return;
         received_.pop_back();
     }
@@ -311,6 +313,8 @@ void Uart::receive(std::span<const u8> bytes) {
     const auto taken = bytes.first(std::min(bytes.size(), room));
     backlog_.insert(backlog_.end(), taken.begin(), taken.end());
     if (!arrival_.pending()) arrived();
+    waiting_.store(backlog_.size(), std::memory_order_relaxed);
+    received_count_.fetch_add(bytes.size(), std::memory_order_release);
 }
 
 // The host side knows flow control: a byte waits on the line until there is room for it.
@@ -318,6 +322,7 @@ void Uart::arrived() {
     if (backlog_.empty() || loopback() || received_.size() >= receive_capacity()) return;
     const u8 value = backlog_.front();
     backlog_.pop_front();
+    waiting_.store(backlog_.size(), std::memory_order_relaxed);
     accept(value);
     expect_arrival();
     update();

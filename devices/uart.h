@@ -6,6 +6,7 @@
 // notice.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <string>
 
@@ -37,6 +38,12 @@ class Uart final : public Device {
     void write(unsigned offset, u8 value);
     // Bytes from the line.
     void receive(std::span<const u8> bytes);
+
+    // For whoever posts inputs, from any thread, so that nothing is posted that would be lost. Ask in this order.
+    // How many bytes have been received in this object's life (it is no part of the state), lost ones included:
+    u64 received_count() const { return received_count_.load(std::memory_order_acquire); }
+    // How many of all that have been received wait in the backlog:
+    size_t waiting() const { return waiting_.load(std::memory_order_relaxed); }
 
   private:
     bool divisor_access() const;
@@ -78,6 +85,8 @@ class Uart final : public Device {
     u16 divisor_ = 12;
     std::deque<u8> received_;  // RBR or receive FIFO, first in front
     std::deque<u8> backlog_;   // bytes from the line that wait for room
+    std::atomic<u64> received_count_ = 0;
+    std::atomic<size_t> waiting_ = 0;
     bool transmit_interrupt_ = false;
     bool receive_timeout_ = false;
     Event sent_;     // the transmitter tells that it is empty

@@ -31,7 +31,7 @@ int report(const Error& error) {
 // The run of one machine: the CPU on a thread of its own, people and signals on this one.
 class Session {
   public:
-    Session(PcMachine& pc, std::optional<double> timeout) : pc_(pc), timeout_(timeout) {}
+    Session(PcMachine& pc, std::optional<double> timeout) : pc_(pc), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
 
     int run() {
         start_ = Clock::now();
@@ -71,15 +71,22 @@ class Session {
         return left <= 0 ? 0 : static_cast<int>(left * 1000) + 1;
     }
 
+    // A pipe waits while the guest does not read. A terminal does not: Ctrl-A X must always be heard.
+    bool may_read() const { return raw_ || feed_->room() >= kMostKeys; }
+
     // Until the CPU thread has ended.
     void watch() {
-        bool reading = pc_.serial_on_stdio() && pc_.pc().serial(0);
+        constexpr int kFullMilliseconds = 10;
+        bool reading = feed_ != nullptr;
         for (;;) {
-            pollfd sources[3] = {{ended_, POLLIN, 0}, {signals_, POLLIN, 0}, {reading ? STDIN_FILENO : -1, POLLIN, 0}};
-            const int ready = poll(sources, 3, milliseconds_left());
+            const bool now = reading && may_read();
+            int wait = milliseconds_left();
+            if (reading && !now && (wait < 0 || wait > kFullMilliseconds)) wait = kFullMilliseconds;
+            pollfd sources[3] = {{ended_, POLLIN, 0}, {signals_, POLLIN, 0}, {now ? STDIN_FILENO : -1, POLLIN, 0}};
+            poll(sources, 3, wait);
             if (sources[0].revents) return;
             if (sources[1].revents) return stop();
-            if (ready == 0 && timeout_) {
+            if (milliseconds_left() == 0) {
                 timed_out_ = true;
                 return stop();
             }
@@ -90,12 +97,12 @@ class Session {
     void stop() { pc_.machine().end(); }
 
     bool read_input() {
-        u8 bytes[256];
+        u8 bytes[kMostKeys];
         const ssize_t count = read(STDIN_FILENO, bytes, sizeof bytes);
         if (count <= 0) return false;
         std::vector<u8> typed;
         for (ssize_t i = 0; i < count; ++i) take_key(bytes[i], typed);
-        if (!typed.empty()) pc_.machine().inputs().post(pc_.pc().serial(0)->input_source(), std::move(typed));
+        if (!typed.empty()) feed_->send(std::move(typed));
         return true;
     }
 
@@ -127,7 +134,10 @@ class Session {
         return kStatusFailure;
     }
 
+    static constexpr size_t kMostKeys = 256;  // read at once
+
     PcMachine& pc_;
+    SerialFeed* feed_;
     std::optional<double> timeout_;
     Clock::time_point start_;
     RunResult result_;

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "frontend/host_socket.h"
+
 namespace lodge {
 
 AsyncWriter::AsyncWriter(int descriptor, bool owned)
@@ -65,18 +67,38 @@ void AsyncWriter::run() {
     }
 }
 
-Result<std::unique_ptr<CharPort>> open_char_port(const std::string& option, const std::string& value) {
-    if (value == "null") return std::unique_ptr<CharPort>();
-    if (value == "stdio") return std::unique_ptr<CharPort>(std::make_unique<AsyncWriter>(STDOUT_FILENO, false));
-    if (value.starts_with("file:")) {
-        const std::string path = value.substr(5);
-        const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-        if (descriptor < 0)
-            return Error{ErrorKind::usage,
-                         option + " " + value + ": cannot write " + path + ": " + std::strerror(errno)};
-        return std::unique_ptr<CharPort>(std::make_unique<AsyncWriter>(descriptor, true));
-    }
-    return Error{ErrorKind::usage, option + " " + value + ": not one of stdio, file:PATH, null"};
+size_t SerialFeed::room() const {
+    const u64 under_way = sent_ - uart_.received_count();
+    const u64 taken = under_way + uart_.waiting();
+    return taken < Uart::kBacklog ? static_cast<size_t>(Uart::kBacklog - taken) : 0;
+}
+
+void SerialFeed::send(std::vector<u8> bytes) {
+    sent_ += bytes.size();
+    inputs_.post(uart_.input_source(), std::move(bytes));
+}
+
+namespace {
+
+Result<std::unique_ptr<HostPort>> make_host_port(const std::string& value) {
+    if (value == "null") return std::unique_ptr<HostPort>();
+    if (value == "stdio") return std::unique_ptr<HostPort>(std::make_unique<AsyncWriter>(STDOUT_FILENO, false));
+    if (value.starts_with("unix:")) return SocketPort::listen_unix(value.substr(5));
+    if (value.starts_with("tcp:")) return SocketPort::listen_tcp(value.substr(4));
+    if (!value.starts_with("file:"))
+        return Error{ErrorKind::usage, "not one of stdio, file:PATH, unix:PATH, tcp:HOST:PORT, null"};
+    const std::string path = value.substr(5);
+    const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (descriptor < 0) return Error{ErrorKind::usage, "cannot write " + path + ": " + std::strerror(errno)};
+    return std::unique_ptr<HostPort>(std::make_unique<AsyncWriter>(descriptor, true));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostPort>> open_host_port(const std::string& option, const std::string& value) {
+    auto port = make_host_port(value);
+    if (!port) return Error{port.error().kind, option + " " + value + ": " + port.error().context};
+    return port;
 }
 
 struct RawTerminal::Saved {

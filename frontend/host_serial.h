@@ -9,13 +9,38 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/input_queue.h"
 #include "devices/ports.h"
+#include "devices/uart.h"
 
 namespace lodge {
 
+// The way from the host to a guest's serial port. Whoever sends asks for room first, so that a guest that does not read
+// loses nothing: the host's sender waits instead. For one thread; queue and port outlive it.
+class SerialFeed {
+  public:
+    SerialFeed(InputQueue& inputs, const Uart& uart) : inputs_(inputs), uart_(uart), sent_(uart.received_count()) {}
+
+    // How many bytes may be sent now.
+    size_t room() const;
+    void send(std::vector<u8> bytes);
+
+  private:
+    InputQueue& inputs_;
+    const Uart& uart_;
+    u64 sent_;
+};
+
+// A port of the host. All but `write` belong to the thread that made it.
+class HostPort : public CharPort {
+  public:
+    // What the host has to say goes to `feed`, until another call; null: it is not asked for.
+    virtual void connect(SerialFeed*) {}
+};
+
 // A CharPort that hands bytes to a thread of its own, so that a slow terminal or pipe does not stop the guest. When
 // kMostWaiting bytes wait, the guest does wait: nothing is dropped.
-class AsyncWriter final : public CharPort {
+class AsyncWriter final : public HostPort {
   public:
     // Writes to `descriptor`, which stays the caller's unless `owned`.
     AsyncWriter(int descriptor, bool owned);
@@ -37,9 +62,9 @@ class AsyncWriter final : public CharPort {
     std::thread thread_;
 };
 
-// "stdio", "file:PATH", "null" -> a port; null for "null". ErrorKind::usage for other words, io when the file cannot be
-// made.
-Result<std::unique_ptr<CharPort>> open_char_port(const std::string& option, const std::string& value);
+// "stdio", "file:PATH", "unix:PATH", "tcp:HOST:PORT", "null" -> a port; null for "null". ErrorKind::usage for what
+// cannot be; the error names `option`, the value and the reason.
+Result<std::unique_ptr<HostPort>> open_host_port(const std::string& option, const std::string& value);
 
 // The terminal on standard input in raw mode for as long as this lives; nothing when it is no terminal.
 class RawTerminal {

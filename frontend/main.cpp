@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "frontend/cmd_disk.h"
 #include "frontend/cmd_run.h"
@@ -17,7 +18,9 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) return app.exit(error);
-        std::string line = error.what();
+        // What nobody knows is likelier the mistake than what is missing because of it.
+        const std::vector<std::string> unknown = app.remaining(true);
+        std::string line = unknown.empty() ? error.what() : "unknown argument '" + unknown.front() + "'";
         std::replace(line.begin(), line.end(), '\n', ' ');
         std::fprintf(stderr, "lodge: %s (try 'lodge --help')\n", line.c_str());
         return 2;

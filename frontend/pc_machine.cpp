@@ -135,10 +135,10 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     std::unique_ptr<PcMachine> made(new PcMachine);
     const std::string serial = config.serial.empty() ? "stdio" : config.serial;
     made->serial_on_stdio_ = serial == "stdio";
-    auto serial_port = open_char_port("--serial", serial);
+    auto serial_port = open_host_port("--serial", serial);
     if (!serial_port) return serial_port.error();
     made->serial_ = std::move(*serial_port);
-    auto debug_port = open_char_port("--debugcon", config.debugcon.empty() ? "null" : config.debugcon);
+    auto debug_port = open_host_port("--debugcon", config.debugcon.empty() ? "null" : config.debugcon);
     if (!debug_port) return debug_port.error();
     made->debug_ = std::move(*debug_port);
     board.serial[0] = made->serial_.get();
@@ -160,8 +160,16 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     for (Device* device : made->pc_->devices()) parts.add_device(*device);
     parts.set_executor(std::make_unique<Interpreter>(parts.cpu()));
     parts.reset();
+    if (const Uart* port = made->pc_->serial(0))
+        made->serial_feed_ = std::make_unique<SerialFeed>(parts.inputs(), *port);
+    if (made->serial_ && !made->serial_on_stdio_) made->serial_->connect(made->serial_feed_.get());
     if (!config.kernel.empty()) LODGE_TRY(made->boot_directly(config));
     return made;
+}
+
+// The host's ports must not speak to a machine that is going away.
+PcMachine::~PcMachine() {
+    if (serial_) serial_->connect(nullptr);
 }
 
 Result<void> PcMachine::boot_directly(const RunConfig& config) {

@@ -16,20 +16,23 @@ class PcMachine {
     // succeeded. Errors: usage, not_found, bad_format, unsupported, locked for what the user can mend; io otherwise.
     static Result<std::unique_ptr<PcMachine>> create(const RunConfig& config, Log& log);
 
+    ~PcMachine();
+
     Machine& machine() { return *machine_; }
     Pc& pc() { return *pc_; }
-    // What the guest sends to its first serial port comes from `stdio`?
-    bool serial_on_stdio() const { return serial_on_stdio_; }
+    // Whether standard input leads to the guest's first serial port, and the way there. Null: it does not.
+    SerialFeed* serial_from_stdin() { return serial_on_stdio_ ? serial_feed_.get() : nullptr; }
 
   private:
     PcMachine() = default;
     Result<void> boot_directly(const RunConfig& config);
     Result<void> place_kernel();
 
-    // In order of destruction: the board's devices use the machine's parts and these ports.
-    std::unique_ptr<CharPort> serial_, debug_;
+    // In the order in which they are made: the board's devices use the machine's parts and these ports.
+    std::unique_ptr<HostPort> serial_, debug_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<Pc> pc_;
+    std::unique_ptr<SerialFeed> serial_feed_;
     bool serial_on_stdio_ = false;
     // Direct boot: what is put into memory after every reset.
     std::vector<u8> kernel_, initrd_;

@@ -24,8 +24,10 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"nic", {&RunConfig::nic, "none (no network card in this version)"}},
         {"net", {&RunConfig::net, "none (no network in this version)"}},
         {"display", {&RunConfig::display, "none (no window in this version)"}},
-        {"serial", {&RunConfig::serial, "stdio, file:PATH or null: the first serial port (default stdio)"}},
-        {"debugcon", {&RunConfig::debugcon, "stdio, file:PATH or null: ports 402h and E9h"}},
+        {"serial",
+         {&RunConfig::serial,
+          "stdio, file:PATH, unix:PATH, tcp:HOST:PORT or null: the first serial port (default stdio)"}},
+        {"debugcon", {&RunConfig::debugcon, "stdio, file:PATH, unix:PATH, tcp:HOST:PORT or null: ports 402h and E9h"}},
         {"clock", {&RunConfig::clock, "realtime, or virtual: time advances with retired instructions"}},
         {"speed", {&RunConfig::speed, "percent of real speed, 0.1 to 100 (default unlimited)"}},
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
@@ -105,7 +107,7 @@ void add_run_options(CLI::App& command, RunConfig& config) {
         ->type_name("MACHINE.toml");
     command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->expected(1)->allow_extra_args(false);
     for (const auto& [name, option] : value_options())
-        command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE");
+        command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE")->take_last();
     for (const auto& [name, option] : flag_options())
         command.add_flag("--" + name, config.*option.first, option.second);
 }

@@ -33,7 +33,8 @@ bool Cpu::translate_range(u64 linear, unsigned size, AccessKind access, bool use
     translation.size[1] = size - translation.size[0];
     if (!translate(linear, access, user, translation.physical[0])) return false;
     if (translation.size[1] == 0) return true;
-    return translate((linear + in_page) & state.linear_mask, access, user, translation.physical[1]);
+    const u64 next = linear + in_page;
+    return translate(long_mode() ? next : next & 0xFFFFFFFF, access, user, translation.physical[1]);
 }
 
 bool Cpu::translate_for_modify(u64 linear, unsigned size, Translation& translation) {
@@ -123,7 +124,7 @@ bool Cpu::write_slow(u64 linear, const void* value, unsigned size) {
 }
 
 bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool user) {
-    linear &= state.linear_mask;
+    if (!long_mode()) linear &= 0xFFFFFFFF;
     const TlbEntry& entry = (user ? user_tlb_ : supervisor_tlb_)->entry(linear);
     u8* host = reinterpret_cast<u8*>(linear + entry.addend);
     if (write && linear - entry.write_tag <= kPageSize - size) {

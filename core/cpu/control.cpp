@@ -126,6 +126,11 @@ bool Cpu::read_msr(u32 index, u64& value) {
         value = mtrr_variable_[index - kMsrMtrrVariable];
         return true;
     }
+    if (model_.extended_edx & kCpuidLm) {
+        bool known = false;
+        const bool ok = read_long_msr(index, value, known);
+        if (known) return ok;
+    }
     const auto has = [&](u32 feature) { return (model_.features_edx & feature) != 0; };
     switch (index) {
         case kMsrTsc:
@@ -181,6 +186,11 @@ bool Cpu::write_msr(u32 index, u64 value) {
         (model_.features_edx & kCpuidMtrr)) {
         mtrr_variable_[index - kMsrMtrrVariable] = value;
         return true;
+    }
+    if (model_.extended_edx & kCpuidLm) {
+        bool known = false;
+        const bool ok = write_long_msr(index, value, known);
+        if (known) return ok;
     }
     const auto has = [&](u32 feature) { return (model_.features_edx & feature) != 0; };
     switch (index) {

@@ -31,6 +31,7 @@ void Cpu::reset() {
     state.efer = 0;
     tsc_offset_ = 0 - clock_.tsc();
     sysenter_cs_ = sysenter_esp_ = sysenter_eip_ = 0;
+    star_ = lstar_ = cstar_ = flag_mask_ = kernel_gs_base_ = tsc_aux_ = 0;
     pat_ = 0x0007040600070406;
     mtrr_def_type_ = 0;
     for (u64& value : mtrr_fixed_) value = 0;
@@ -60,7 +61,7 @@ void Cpu::init() {
     }
     SegmentState& cs = state.segment(Segment::cs);
     cs.selector = 0xF000;
-    cs.base = 0xFFFF0000;
+    cs.base = cs.descriptor_base = 0xFFFF0000;
     cs.attributes |= kSegmentCode;
     for (SegmentState* segment : {&state.ldtr, &state.tr}) {
         *segment = SegmentState{};
@@ -139,6 +140,10 @@ void Cpu::set_system_flags(u32 value) {
 void Cpu::mode_changed() {
     const SegmentState& cs = state.segment(Segment::cs);
     state.linear_mask = code64() ? ~u64{0} : 0xFFFFFFFF;
+    if (code64() != was_code64_) {
+        was_code64_ = code64();
+        for (SegmentState& segment : state.segments) update_spans(segment);
+    }
     const bool check_alignment = (state.cr0 & kCr0Am) && flag(kFlagAlignmentCheck) && state.cpl == 3;
     tlb_ = check_alignment ? empty_tlb_.get() : state.cpl == 3 ? user_tlb_.get() : supervisor_tlb_.get();
     if (cs.base != code_base_ || cs.limit != code_limit_) {
@@ -211,6 +216,7 @@ void segment_state(StateIo& io, std::string_view name, SegmentState& segment) {
     io.section(name, 1, [&] {
         io.field("selector", segment.selector);
         io.field("base", segment.base);
+        io.field("descriptor_base", segment.descriptor_base);
         io.field("limit", segment.limit);
         io.field("attributes", segment.attributes);
         io.field("readable_span", segment.readable_span);
@@ -271,6 +277,12 @@ void Cpu::save_or_load(StateIo& io) {
         io.field("sysenter_cs", sysenter_cs_);
         io.field("sysenter_esp", sysenter_esp_);
         io.field("sysenter_eip", sysenter_eip_);
+        io.field("star", star_);
+        io.field("lstar", lstar_);
+        io.field("cstar", cstar_);
+        io.field("flag_mask", flag_mask_);
+        io.field("kernel_gs_base", kernel_gs_base_);
+        io.field("tsc_aux", tsc_aux_);
         io.field("pat", pat_);
         io.field("mtrr_def_type", mtrr_def_type_);
         io.field("mtrr_fixed", mtrr_fixed_);

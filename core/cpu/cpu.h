@@ -253,7 +253,16 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool verify_segment(u16 selector, bool write);
     // SYSENTER, SYSEXIT (fast_call.cpp)
     bool sysenter();
-    bool sysexit();
+    bool sysexit(unsigned operand_size);
+    // SYSCALL, SYSRET, SWAPGS and the bases of FS and GS (long_mode.cpp)
+    bool syscall(u64 next_ip);
+    bool sysret(unsigned operand_size);
+    bool swapgs();
+    bool set_segment_base(Segment segment, u64 base);
+    // RDFSBASE and its like: #UD where they are not enabled.
+    bool fs_gs_base_allowed();
+    u64 tsc_aux() const { return tsc_aux_; }
+    static bool canonical(u64 linear);
     // Far transfers (far_transfer.cpp): on success state.ip and CS are new.
     bool far_jump(u16 selector, u64 offset, unsigned operand_size, u64 next_ip);
     bool far_call(u16 selector, u64 offset, unsigned operand_size, u64 next_ip);
@@ -372,15 +381,20 @@ class Cpu final : public CpuPins, private MemoryListener {
         bool data_writable() const { return !system() && !(high & 0x800) && (high & 0x200); }
         bool readable() const { return !(high & 0x800) || (high & 0x200); }
         u16 gate_selector() const { return static_cast<u16>(low >> 16); }
+        unsigned ist() const { return high & 7; }  // of a 64-bit gate
         u32 gate_offset() const { return (low & 0xFFFF) | (high & 0xFFFF0000); }
     };
     // The descriptor's linear address; raises `vector` with the selector when it is outside its table.
     bool descriptor_address(u16 selector, Exception vector, u64& linear, u32 external = 0);
     bool read_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u32 external = 0);
+    bool read_wide_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u64& base, u32& upper);
+    // #GP(0) when an IP is outside the code segment, or not canonical in 64-bit code.
+    bool check_target_offset(const Descriptor& code, u64 offset);
     bool set_accessed(u16 selector, Descriptor& descriptor);
     void set_segment(Segment segment, u16 selector, const Descriptor& descriptor);
     void update_spans(SegmentState& segment);
     void set_system_segment(SegmentState& segment, u16 selector, const Descriptor& descriptor);
+    bool set_system_segment_of(SegmentState& segment, u16 selector, const Descriptor& descriptor);
     bool set_busy(u16 selector, Descriptor& descriptor, bool busy);
     bool inspect_descriptor(u16 selector, Descriptor& descriptor);
     void load_code_segment(u16 selector, const Descriptor& descriptor, unsigned cpl);
@@ -403,6 +417,15 @@ class Cpu final : public CpuPins, private MemoryListener {
     void set_returned_flags(u64 flags, unsigned operand_size, unsigned old_cpl, unsigned old_iopl);
 
     void set_flat_segments(u16 code, u16 stack, unsigned cpl);
+    void set_long_segments(u16 code, u16 stack, unsigned cpl, bool code64);
+    bool tss_stack(unsigned offset, u32 error, u64& pointer);
+    bool enter_long(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
+    bool iret_long(unsigned operand_size);
+    bool load_outer_context(u16 selector, const Descriptor& code, u16 ss, u64 pointer);
+    bool call_gate_long(u16 gate_selector, bool call, u64 next_ip);
+    bool read_long_msr(u32 index, u64& value, bool& known);
+    bool write_long_msr(u32 index, u64 value, bool& known);
+    bool noncanonical(u64 linear);
 
     // --- Task switches (task_switch.cpp)
     struct TaskImage;
@@ -428,6 +451,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 generation_ = 0;  // of fetch_epoch
     u64 code_base_ = 0;   // CS base and limit that fetch_epoch stands for
     u32 code_limit_ = 0;
+    bool was_code64_ = false;
 
     Log& log_;
     PhysicalMemory& memory_;
@@ -448,6 +472,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 pdptr_[4] = {};
     u64 tsc_offset_ = 0;
     u64 sysenter_cs_ = 0, sysenter_esp_ = 0, sysenter_eip_ = 0;
+    u64 star_ = 0, lstar_ = 0, cstar_ = 0, flag_mask_ = 0, kernel_gs_base_ = 0, tsc_aux_ = 0;
     u64 pat_ = 0x0007040600070406;
     u64 mtrr_def_type_ = 0;
     u64 mtrr_fixed_[11] = {};

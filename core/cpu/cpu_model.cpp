@@ -29,7 +29,25 @@ const std::vector<CpuModel>& cpu_models() {
         pentium4.extended_edx = kCpuidNx;
         pentium4.physical_bits = 36;
         pentium4.brand = "lodge pentium4";
-        return std::vector<CpuModel>{i486, pentium3, pentium4};
+
+        // The baseline of the x86-64 psABI.
+        CpuModel x86_64 = pentium4;
+        x86_64.name = "x86-64";
+        x86_64.family_model_stepping = 0x6F1;
+        x86_64.extended_edx = kCpuidNx | kCpuidLm | kCpuidSyscall;
+        x86_64.extended_ecx = 0;
+        x86_64.physical_bits = 40;
+        x86_64.brand = "lodge x86-64";
+
+        CpuModel v2 = x86_64;
+        v2.name = "x86-64-v2";
+        v2.family_model_stepping = 0x206A1;
+        v2.features_ecx = kCpuidSse3 | kCpuidSsse3 | kCpuidCx16 | kCpuidSse41 | kCpuidSse42 | kCpuidPopcnt |
+                          kCpuidPclmulqdq | kCpuidMovbe | kCpuidAes;
+        v2.extended_edx |= kCpuidRdtscp | kCpuidPage1Gb;
+        v2.extended_ecx = kCpuidLahf64 | kCpuidPrefetchw;
+        v2.brand = "lodge x86-64-v2";
+        return std::vector<CpuModel>{i486, pentium3, pentium4, x86_64, v2};
     }();
     return kModels;
 }
@@ -42,6 +60,7 @@ const CpuModel* find_cpu_model(std::string_view name) {
 
 bool has_feature(const CpuModel& model, CpuFeature feature) {
     const auto edx = [&](u32 mask) { return (model.features_edx & mask) != 0; };
+    const auto ecx = [&](u32 mask) { return (model.features_ecx & mask) != 0; };
     switch (feature) {
         case CpuFeature::base486:
             return true;
@@ -67,6 +86,32 @@ bool has_feature(const CpuModel& model, CpuFeature feature) {
             return edx(kCpuidSse);
         case CpuFeature::sse2:
             return edx(kCpuidSse2);
+        case CpuFeature::lm:
+            return (model.extended_edx & kCpuidLm) != 0;
+        case CpuFeature::syscall:
+            return (model.extended_edx & kCpuidSyscall) != 0;
+        case CpuFeature::rdtscp:
+            return (model.extended_edx & kCpuidRdtscp) != 0;
+        case CpuFeature::prefetchw:
+            return (model.extended_ecx & kCpuidPrefetchw) != 0;
+        case CpuFeature::sse3:
+            return ecx(kCpuidSse3);
+        case CpuFeature::ssse3:
+            return ecx(kCpuidSsse3);
+        case CpuFeature::sse41:
+            return ecx(kCpuidSse41);
+        case CpuFeature::sse42:
+            return ecx(kCpuidSse42);
+        case CpuFeature::popcnt:
+            return ecx(kCpuidPopcnt);
+        case CpuFeature::pclmulqdq:
+            return ecx(kCpuidPclmulqdq);
+        case CpuFeature::movbe:
+            return ecx(kCpuidMovbe);
+        case CpuFeature::aes:
+            return ecx(kCpuidAes);
+        case CpuFeature::cx16:
+            return ecx(kCpuidCx16);
         default:
             return false;  // later than any model of this build
     }
@@ -111,7 +156,7 @@ CpuidResult cpuid(const CpuModel& model, u32 leaf, u32, bool apic_enabled, u64) 
         case 0x80000004:
             return brand_leaf(model, leaf);
         case 0x80000008:
-            return {model.physical_bits | 32u << 8, 0, 0, 0};
+            return {model.physical_bits | (model.extended_edx & kCpuidLm ? 48u : 32u) << 8, 0, 0, 0};
         default:
             return {};
     }

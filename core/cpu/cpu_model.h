@@ -28,7 +28,14 @@ constexpr u32 kCpuidFpu = 1u << 0, kCpuidVme = 1u << 1, kCpuidDe = 1u << 2, kCpu
               kCpuidCmov = 1u << 15, kCpuidPat = 1u << 16, kCpuidPse36 = 1u << 17, kCpuidClflush = 1u << 19,
               kCpuidMmx = 1u << 23, kCpuidFxsr = 1u << 24, kCpuidSse = 1u << 25, kCpuidSse2 = 1u << 26;
 // CPUID.80000001h:EDX
-constexpr u32 kCpuidNx = 1u << 20, kCpuidPage1Gb = 1u << 26, kCpuidLm = 1u << 29;
+constexpr u32 kCpuidNx = 1u << 20, kCpuidPage1Gb = 1u << 26, kCpuidLm = 1u << 29, kCpuidSyscall = 1u << 11,
+              kCpuidRdtscp = 1u << 27;
+// CPUID.80000001h:ECX
+constexpr u32 kCpuidLahf64 = 1u << 0, kCpuidPrefetchw = 1u << 8;
+// CPUID.1:ECX
+constexpr u32 kCpuidSse3 = 1u << 0, kCpuidPclmulqdq = 1u << 1, kCpuidSsse3 = 1u << 9, kCpuidCx16 = 1u << 13,
+              kCpuidSse41 = 1u << 19, kCpuidSse42 = 1u << 20, kCpuidMovbe = 1u << 22, kCpuidPopcnt = 1u << 23,
+              kCpuidAes = 1u << 25;
 
 // Whether the model has the instructions of a feature.
 bool has_feature(const CpuModel& model, CpuFeature feature);

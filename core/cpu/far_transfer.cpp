@@ -3,9 +3,15 @@
 
 namespace lodge {
 
+bool Cpu::check_target_offset(const Descriptor& code, u64 offset) {
+    const bool to64 = long_mode() && (code.attributes() & kSegmentLong);
+    return (to64 ? canonical(offset) : offset <= code.limit()) ? true : raise_gp(0);
+}
+
 bool Cpu::check_code_target(u16 selector, const Descriptor& code) {
     const u32 error = selector & ~3u;
     const unsigned rpl = selector & 3;
+    if (long_mode() && (code.attributes() & kSegmentLong) && (code.attributes() & kSegmentBig)) return raise_gp(error);
     if (code.conforming()) {
         if (code.dpl() > state.cpl) return raise_gp(error);
     } else if (rpl > state.cpl || code.dpl() != state.cpl) {
@@ -18,6 +24,7 @@ bool Cpu::far_to_system(u16 selector, const Descriptor& descriptor, bool call, u
     const u32 error = selector & ~3u;
     const unsigned rpl = selector & 3;
     if (descriptor.dpl() < state.cpl || descriptor.dpl() < rpl) return raise_gp(error);
+    if (long_mode()) return descriptor.type() == 0xC ? call_gate_long(selector, call, next_ip) : raise_gp(error);
     const auto how = call ? TaskSwitch::call : TaskSwitch::jump;
     switch (descriptor.type()) {
         case 1:
@@ -50,7 +57,7 @@ bool Cpu::far_jump(u16 selector, u64 offset, unsigned operand_size, u64 next_ip)
     if (code.system()) return far_to_system(selector, code, false, next_ip);
     if (!code.code()) return raise_gp(selector & ~3u);
     if (!check_code_target(selector, code)) return false;
-    if (offset > code.limit()) return raise_gp(0);
+    if (!check_target_offset(code, offset)) return false;
     if (!set_accessed(selector, code)) return false;
     load_code_segment(selector, code, state.cpl);
     state.ip = offset;
@@ -60,6 +67,7 @@ bool Cpu::far_jump(u16 selector, u64 offset, unsigned operand_size, u64 next_ip)
 bool Cpu::far_call(u16 selector, u64 offset, unsigned operand_size, u64 next_ip) {
     if (operand_size == 2) offset &= 0xFFFF;
     NewStack stack{*this, state.segment(Segment::ss), state.gpr[kRsp] & stack_mask(), state.cpl == 3};
+    stack.wide = code64();
     if (real_or_v86()) {
         if (offset > state.segment(Segment::cs).limit) return raise_gp(0);
         if (!stack.push(state.segment(Segment::cs).selector, operand_size) || !stack.push(next_ip, operand_size))
@@ -77,7 +85,7 @@ bool Cpu::far_call(u16 selector, u64 offset, unsigned operand_size, u64 next_ip)
     if (!check_code_target(selector, code)) return false;
     if (!stack.push(state.segment(Segment::cs).selector, operand_size) || !stack.push(next_ip, operand_size))
         return false;
-    if (offset > code.limit()) return raise_gp(0);
+    if (!check_target_offset(code, offset)) return false;
     if (!set_accessed(selector, code)) return false;
     set_stack_pointer(stack.pointer);
     load_code_segment(selector, code, state.cpl);
@@ -102,7 +110,7 @@ bool Cpu::call_gate(const Descriptor& gate, bool call, u64 next_ip) {
     NewStack stack{*this, state.segment(Segment::ss), state.gpr[kRsp] & stack_mask(), state.cpl == 3};
     if (call)
         if (!stack.push(state.segment(Segment::cs).selector, size) || !stack.push(next_ip, size)) return false;
-    if (target > code.limit()) return raise_gp(0);
+    if (!check_target_offset(code, target)) return false;
     if (!set_accessed(selector, code)) return false;
     set_stack_pointer(stack.pointer);
     load_code_segment(selector, code, state.cpl);
@@ -127,7 +135,7 @@ bool Cpu::call_gate_inner(u16 selector, const Descriptor& code_descriptor, const
     }
     if (!stack.push(state.segment(Segment::cs).selector, size) || !stack.push(next_ip, size)) return false;
     const u64 target = size == 4 ? gate.gate_offset() : gate.gate_offset() & 0xFFFF;
-    if (target > code.limit()) return raise_gp(0);
+    if (!check_target_offset(code, target)) return false;
     if (!set_accessed(selector, code)) return false;
     load_code_segment(selector, code, cpl);
     commit_stack(new_ss, stack);
@@ -143,6 +151,7 @@ bool Cpu::read_returned_code(u16 selector, Descriptor& code) {
     const unsigned rpl = selector & 3;
     if (!read_descriptor(selector, Exception::GP, code)) return false;
     if (!code.code() || rpl < state.cpl) return raise_gp(error);
+    if (long_mode() && (code.attributes() & kSegmentLong) && (code.attributes() & kSegmentBig)) return raise_gp(error);
     if (code.conforming() ? code.dpl() > rpl : code.dpl() != rpl) return raise_gp(error);
     return code.present() ? true : raise(Exception::NP, error);
 }
@@ -155,9 +164,15 @@ bool Cpu::return_to_outer(u16 selector, const Descriptor& code_descriptor, u64 i
     u64 esp = 0, ss = 0;
     if (!read_stack(frame, esp, operand_size) || !read_stack(frame + operand_size, ss, operand_size)) return false;
     const auto ss_selector = static_cast<u16>(ss);
+    if (long_mode()) {
+        if (!check_target_offset(code, ip)) return false;
+        if (!load_outer_context(selector, code, ss_selector, esp + extra_bytes)) return false;
+        state.ip = ip;
+        return true;
+    }
     Descriptor stack;
     if (!check_stack_segment(ss_selector, rpl, Exception::GP, stack, 0)) return false;
-    if (ip > code.limit()) return raise_gp(0);
+    if (!check_target_offset(code, ip)) return false;
     if (!set_accessed(selector, code)) return false;
     load_code_segment(selector, code, rpl);
     set_segment(Segment::ss, ss_selector, stack);
@@ -184,7 +199,7 @@ bool Cpu::far_return(unsigned operand_size, u16 extra_bytes) {
     Descriptor code;
     if (!read_returned_code(selector, code)) return false;
     if ((selector & 3u) > state.cpl) return return_to_outer(selector, code, ip, operand_size, above, extra_bytes);
-    if (ip > code.limit()) return raise_gp(0);
+    if (!check_target_offset(code, ip)) return false;
     if (!set_accessed(selector, code)) return false;
     set_stack_pointer(above);
     load_code_segment(selector, code, state.cpl);
@@ -249,7 +264,7 @@ bool Cpu::iret_protected(unsigned operand_size) {
     if ((selector & 3u) > state.cpl) {
         if (!return_to_outer(selector, code, ip, operand_size, above, 0)) return false;
     } else {
-        if (ip > code.limit()) return raise_gp(0);
+        if (!check_target_offset(code, ip)) return false;
         if (!set_accessed(selector, code)) return false;
         set_stack_pointer(above);
         load_code_segment(selector, code, state.cpl);
@@ -266,6 +281,8 @@ bool Cpu::interrupt_return(unsigned operand_size, u64 next_ip) {
     } else if (v86()) {
         if (iopl() < 3) return raise_gp(0);
         ok = iret_real(operand_size);
+    } else if (long_mode()) {
+        ok = iret_long(operand_size);
     } else if (flag(kFlagNestedTask)) {
         u16 link = 0;
         if (!read_system<u16>(state.tr.base, link)) return false;

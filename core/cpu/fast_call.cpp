@@ -1,4 +1,4 @@
-// SYSENTER and SYSEXIT: SDM vol. 2. (SYSCALL and SYSRET come with long mode.)
+// SYSENTER and SYSEXIT: SDM vol. 2. SYSCALL and SYSRET are in long_mode.cpp.
 #include "core/cpu/cpu.h"
 
 namespace lodge {
@@ -8,7 +8,7 @@ namespace {
 // A flat 32-bit segment of the given kind.
 void make_flat(SegmentState& segment, u16 selector, u32 type, unsigned dpl) {
     segment.selector = selector;
-    segment.base = 0;
+    segment.base = segment.descriptor_base = 0;
     segment.limit = 0xFFFFFFFF;
     segment.attributes = type | kSegmentNotSystem | kSegmentPresent | kSegmentBig | kSegmentGranular |
                          kSegmentAccessed | dpl << kSegmentDplShift;
@@ -42,19 +42,41 @@ void Cpu::enter_flat_protected(u16 code, u16 data) {
     }
 }
 
+// CS of 64-bit or 32-bit code and a flat SS, as SYSCALL and its kin load them in long mode.
+void Cpu::set_long_segments(u16 code, u16 stack, unsigned cpl, bool code64) {
+    set_flat_segments(code, stack, cpl);
+    if (!code64) return;
+    u32& attributes = state.segment(Segment::cs).attributes;
+    attributes = (attributes & ~kSegmentBig) | kSegmentLong;
+    mode_changed();
+}
+
 bool Cpu::sysenter() {
     const u16 selector = entry_selector(sysenter_cs_);
     if (!protected_mode() || selector == 0) return raise_gp(0);
     set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
+    if (long_mode()) {
+        set_long_segments(selector, static_cast<u16>(selector + 8), 0, true);
+        state.gpr[kRsp] = sysenter_esp_;
+        state.ip = sysenter_eip_;
+        return true;
+    }
     set_flat_segments(selector, static_cast<u16>(selector + 8), 0);
     state.gpr[kRsp] = sysenter_esp_ & 0xFFFFFFFF;
     state.ip = sysenter_eip_ & 0xFFFFFFFF;
     return true;
 }
 
-bool Cpu::sysexit() {
+bool Cpu::sysexit(unsigned operand_size) {
     const u16 base = entry_selector(sysenter_cs_);
     if (!protected_mode() || state.cpl != 0 || base == 0) return raise_gp(0);
+    if (operand_size == 8) {
+        if (!canonical(state.gpr[kRdx]) || !canonical(state.gpr[kRcx])) return raise_gp(0);
+        set_long_segments(static_cast<u16>((base + 32) | 3), static_cast<u16>((base + 40) | 3), 3, true);
+        state.gpr[kRsp] = state.gpr[kRcx];
+        state.ip = state.gpr[kRdx];
+        return true;
+    }
     const u64 ip = state.gpr[kRdx] & 0xFFFFFFFF;
     const u64 stack = state.gpr[kRcx] & 0xFFFFFFFF;
     set_flat_segments(static_cast<u16>((base + 16) | 3), static_cast<u16>((base + 24) | 3), 3);

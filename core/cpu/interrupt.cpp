@@ -109,6 +109,7 @@ bool Cpu::enter_real(u8 vector, u64 return_ip) {
 }
 
 bool Cpu::enter_protected(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code) {
+    if (long_mode()) return enter_long(vector, kind, return_ip, error_code);
     const u32 external = kind == EventKind::software ? 0 : kExternal;
     const u32 at = vector * 8u;
     const u32 error = at + kInIdt + external;
@@ -189,7 +190,7 @@ bool Cpu::open_inner_stack(unsigned cpl, u32 external, NewStack& stack, u16& sel
 void Cpu::commit_stack(u16 selector, const NewStack& stack) {
     SegmentState& ss = state.segment(Segment::ss);
     ss.selector = selector;
-    ss.base = stack.segment.base;
+    ss.descriptor_base = stack.segment.base;
     ss.limit = stack.segment.limit;
     ss.attributes = stack.segment.attributes | kSegmentAccessed;
     update_spans(ss);

@@ -12,9 +12,13 @@ struct Cpu::NewStack {
     u64 pointer;  // rSP, cut to the stack's size
     bool user;    // with whose rights
     Exception vector = Exception::SS;
-    u32 error = 0;  // of the fault when the frame does not fit
+    u32 error = 0;      // of the fault when the frame does not fit
+    bool wide = false;  // a stack of 64-bit mode: no segment
 
-    u64 mask() const { return segment.attributes & kSegmentBig ? 0xFFFFFFFF : 0xFFFF; }
+    u64 mask() const {
+        if (wide) return ~u64{0};
+        return segment.attributes & kSegmentBig ? 0xFFFFFFFF : 0xFFFF;
+    }
 
     bool push(u64 value, unsigned size) {
         const u64 at = (pointer - size) & mask();
@@ -31,6 +35,10 @@ struct Cpu::NewStack {
 
   private:
     bool access(u64 offset, u64* value, unsigned size, bool write) {
+        if (wide) {
+            if (!canonical(offset)) return cpu.raise(vector, error);
+            return cpu.access_linear(offset, value, size, write, user);
+        }
         const u64 last = offset + size - 1;
         const bool down = !(segment.attributes & kSegmentCode) && (segment.attributes & kSegmentExpandDown);
         const bool fits = down ? offset > segment.limit && last <= mask() : last <= segment.limit;

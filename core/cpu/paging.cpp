@@ -22,12 +22,34 @@ constexpr u32 kErrorUser = 0x04;
 constexpr u32 kErrorReserved = 0x08;
 constexpr u32 kErrorFetch = 0x10;
 
-bool canonical(u64 linear) {
-    return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear;
-}
-
 u64 reserved_above(unsigned physical_bits) {
     return ~u64{0} << physical_bits & 0x000FFFFFFFFFFFFF;
+}
+
+}  // namespace
+
+namespace {
+
+// Whose implicit memory operand is the stack.
+bool uses_stack(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::PUSH:
+        case Opcode::PUSH_SEG:
+        case Opcode::PUSHF:
+        case Opcode::POP:
+        case Opcode::POP_SEG:
+        case Opcode::POPF:
+        case Opcode::CALL:
+        case Opcode::CALLF:
+        case Opcode::RET:
+        case Opcode::RETF:
+        case Opcode::IRET:
+        case Opcode::ENTER:
+        case Opcode::LEAVE:
+            return true;
+        default:
+            return false;
+    }
 }
 
 }  // namespace
@@ -41,6 +63,13 @@ bool Cpu::permitted(const WalkResult& result, AccessKind access, bool user) cons
     if (!user && result.user && (state.cr4 & kCr4Smap) && !flag(kFlagAlignmentCheck)) return false;
     if (access == AccessKind::write && !result.writable) return !user && !(state.cr0 & kCr0Wp);
     return true;
+}
+
+// #SS(0) for stack references, #GP(0) for others (SDM vol. 1, 3.3.7.1).
+bool Cpu::noncanonical(u64) {
+    if (!current) return raise_gp(0);
+    const bool by_operand = current->has_memory() && current->segment == Segment::ss;
+    return by_operand || uses_stack(current->opcode) ? raise(Exception::SS, 0) : raise_gp(0);
 }
 
 bool Cpu::page_fault(u64 linear, AccessKind access, bool user, u32 error) {
@@ -162,7 +191,7 @@ bool Cpu::walk(u64 linear, AccessKind access, bool user, WalkResult& result, u32
 }
 
 bool Cpu::translate(u64 linear, AccessKind access, bool user, u64& physical) {
-    if (long_mode() && !canonical(linear)) return raise_gp(0);
+    if (long_mode() && !canonical(linear)) return noncanonical(linear);
     ++tlb_misses;
     WalkResult result;
     u32 error = 0;

@@ -1,4 +1,6 @@
 // Segment registers and descriptors: SDM vol. 3, chapters 3 and 5.
+#include <limits>
+
 #include "core/cpu/cpu.h"
 
 namespace lodge {
@@ -34,6 +36,12 @@ bool Cpu::set_accessed(u16 selector, Descriptor& descriptor) {
 // The fast limits: anything that needs a closer look gets -1 (see SegmentState).
 void Cpu::update_spans(SegmentState& segment) {
     const u32 attributes = segment.attributes;
+    const bool flat = code64() && &segment != &state.segment(Segment::fs) && &segment != &state.segment(Segment::gs);
+    segment.base = flat ? 0 : segment.descriptor_base;
+    if (code64()) {  // no limits and no types in 64-bit mode; a null selector is as good as any
+        segment.readable_span = segment.writable_span = std::numeric_limits<i64>::max();
+        return;
+    }
     segment.readable_span = segment.writable_span = -1;
     if (attributes & kSegmentUnusable) return;
     const bool code = attributes & kSegmentCode;
@@ -46,7 +54,7 @@ void Cpu::update_spans(SegmentState& segment) {
 void Cpu::set_segment(Segment which, u16 selector, const Descriptor& descriptor) {
     SegmentState& segment = state.segment(which);
     segment.selector = selector;
-    segment.base = descriptor.base();
+    segment.descriptor_base = descriptor.base();
     segment.limit = descriptor.limit();
     segment.attributes = descriptor.attributes() | kSegmentAccessed;
     update_spans(segment);
@@ -56,7 +64,7 @@ void Cpu::set_segment(Segment which, u16 selector, const Descriptor& descriptor)
 void Cpu::set_real_mode_segment(Segment which, u16 selector) {
     SegmentState& segment = state.segment(which);
     segment.selector = selector;
-    segment.base = u64{selector} << 4;
+    segment.descriptor_base = u64{selector} << 4;
     if (v86() || !(segment.attributes & kSegmentPresent)) {
         segment.limit = 0xFFFF;
         segment.attributes = kSegmentPresent | kSegmentNotSystem | kSegmentWritable | kSegmentAccessed;
@@ -72,6 +80,7 @@ void Cpu::load_null(Segment which, u16 selector) {
     SegmentState& segment = state.segment(which);
     segment.selector = selector;
     segment.attributes |= kSegmentUnusable;
+    if (long_mode()) segment.descriptor_base = 0;  // as Intel's
     update_spans(segment);
 }
 
@@ -133,8 +142,7 @@ bool Cpu::load_ldtr(u16 selector) {
     if (!read_descriptor(selector, Exception::GP, descriptor)) return false;
     if (!descriptor.system() || descriptor.type() != 2) return raise_gp(error);
     if (!descriptor.present()) return raise(Exception::NP, error);
-    set_system_segment(state.ldtr, selector, descriptor);
-    return true;
+    return set_system_segment_of(state.ldtr, selector, descriptor);
 }
 
 bool Cpu::load_tr(u16 selector) {
@@ -143,10 +151,28 @@ bool Cpu::load_tr(u16 selector) {
     if (error == 0) return raise_gp(0);
     if (selector & 4) return raise_gp(error);
     if (!read_descriptor(selector, Exception::GP, descriptor)) return false;
-    if (!descriptor.system() || (descriptor.type() != 1 && descriptor.type() != 9)) return raise_gp(error);
+    const bool narrow_tss = descriptor.type() == 1 && !long_mode();
+    if (!descriptor.system() || (descriptor.type() != 9 && !narrow_tss)) return raise_gp(error);
     if (!descriptor.present()) return raise(Exception::NP, error);
+    if (!set_system_segment_of(state.tr, selector, descriptor)) return false;
     if (!set_busy(selector, descriptor, true)) return false;
-    set_system_segment(state.tr, selector, descriptor);
+    state.tr.attributes |= 2;
+    return true;
+}
+
+// With the base of 64 bits that system descriptors have in long mode.
+bool Cpu::set_system_segment_of(SegmentState& segment, u16 selector, const Descriptor& descriptor) {
+    if (!long_mode()) {
+        set_system_segment(segment, selector, descriptor);
+        return true;
+    }
+    Descriptor wide;
+    u64 base = 0;
+    u32 upper = 0;
+    if (!read_wide_descriptor(selector, Exception::GP, wide, base, upper)) return false;
+    if (!canonical(base)) return raise_gp(selector & ~3u);
+    set_system_segment(segment, selector, descriptor);
+    segment.base = base;
     return true;
 }
 

@@ -38,7 +38,8 @@ struct StatusFlags {
 
 // A segment register with its hidden part.
 struct SegmentState {
-    u64 base = 0;
+    u64 base = 0;             // as accesses use it: zero for ES, CS, SS, DS in 64-bit mode
+    u64 descriptor_base = 0;  // as it was loaded
     // Fast checks: an access at offset o of n bytes is allowed without a closer look when, as signed numbers,
     // o + n - 1 <= span. -1: always look closer (unusable, expand-down, not readable/writable).
     i64 readable_span = -1;

@@ -229,51 +229,47 @@ inline u16 bswap_word(u16 a) {
     return a;
 }
 
-// --- Decimal adjustment: not in 64-bit mode, so written out (SDM vol. 2, "AAA" to "DAS"). ax is AH:AL.
+// --- Decimal adjustment: not in 64-bit mode, so written out (SDM vol. 2, "AAA" to "DAS"). ax is AH:AL. Each is an
+// addition or subtraction whose flags stay, undefined ones included (measured on AMD Zen 5), but for CF and AF.
 
-// SF, ZF and PF of a byte result; CF and AF given; OF cleared.
-inline void set_decimal_flags(StatusFlags& flags, u8 result, bool carry, bool adjust) {
-    bit_or<u8>(result, result, flags);
-    flags.low = static_cast<u8>(flags.low & ~(kFlagCarry | kFlagAdjust));
-    flags.low = static_cast<u8>(flags.low | (carry ? kFlagCarry : 0) | (adjust ? kFlagAdjust : 0));
-}
-inline u16 ascii_adjust(u16 ax, u16 correction, StatusFlags& flags) {
-    const bool adjust = (ax & 0x0F) > 9 || flags.adjust();
-    if (adjust) ax = static_cast<u16>(ax + correction);
-    ax &= 0xFF0F;
-    set_decimal_flags(flags, static_cast<u8>(ax), adjust, adjust);
-    return ax;
+inline void set_carry_and_adjust(StatusFlags& flags, bool carry, bool adjust) {
+    flags.low = static_cast<u8>((flags.low & ~(kFlagCarry | kFlagAdjust)) | (carry ? kFlagCarry : 0) |
+                                (adjust ? kFlagAdjust : 0));
 }
 inline u16 ascii_adjust_add(u16 ax, StatusFlags& flags) {
-    return ascii_adjust(ax, 0x106, flags);
+    const bool adjust = (ax & 0x0F) > 9 || flags.adjust();
+    ax = add<u16>(ax, adjust ? 0x106 : 0, flags);
+    set_carry_and_adjust(flags, adjust, adjust);
+    return ax & 0xFF0F;
 }
 inline u16 ascii_adjust_subtract(u16 ax, StatusFlags& flags) {
-    return ascii_adjust(ax, static_cast<u16>(-0x106), flags);
+    const bool adjust = (ax & 0x0F) > 9 || flags.adjust();
+    ax = sub<u16>(ax, adjust ? 0x106 : 0, flags);
+    set_carry_and_adjust(flags, adjust, adjust);
+    return ax & 0xFF0F;
 }
 // base is not 0.
 inline u16 ascii_adjust_multiply(u8 al, u8 base, StatusFlags& flags) {
-    const u8 low = al % base;
-    set_decimal_flags(flags, low, false, false);
+    const u8 low = bit_or<u8>(al % base, 0, flags);
+    set_carry_and_adjust(flags, false, false);
     return static_cast<u16>((al / base) << 8 | low);
 }
 inline u16 ascii_adjust_divide(u16 ax, u8 base, StatusFlags& flags) {
-    const u8 low = static_cast<u8>(ax + (ax >> 8) * base);
-    set_decimal_flags(flags, low, false, false);
-    return low;
+    return add<u8>(static_cast<u8>(ax), static_cast<u8>((ax >> 8) * base), flags);
 }
 inline u8 decimal_adjust_add(u8 al, StatusFlags& flags) {
     const bool low = (al & 0x0F) > 9 || flags.adjust();
     const bool high = al > 0x99 || flags.carry();
-    al = static_cast<u8>(al + (low ? 0x06 : 0) + (high ? 0x60 : 0));
-    set_decimal_flags(flags, al, high, low);
+    al = add<u8>(al, static_cast<u8>((low ? 0x06 : 0) + (high ? 0x60 : 0)), flags);
+    set_carry_and_adjust(flags, high, low);
     return al;
 }
 inline u8 decimal_adjust_subtract(u8 al, StatusFlags& flags) {
     const bool low = (al & 0x0F) > 9 || flags.adjust();
     const bool high = al > 0x99 || flags.carry();
     const bool borrow = high || (low && al < 6);
-    al = static_cast<u8>(al - (low ? 0x06 : 0) - (high ? 0x60 : 0));
-    set_decimal_flags(flags, al, borrow, low);
+    al = sub<u8>(al, static_cast<u8>((low ? 0x06 : 0) + (high ? 0x60 : 0)), flags);
+    set_carry_and_adjust(flags, borrow, low);
     return al;
 }
 

@@ -37,14 +37,15 @@ inline bool fast_write(Cpu& cpu, Segment segment, u64 offset, T value) {
     return true;
 }
 
-// The memory operand, with an address size known when binding: u32 or u64.
+// The memory operand, with an address size known when binding: u16, u32 or u64.
 template <class Address>
 struct FastMemoryOperand {
     static u64 address(const Cpu& cpu, const Insn& insn) {
         const u64* gpr = cpu.state.gpr;
-        return static_cast<Address>(static_cast<Address>(gpr[insn.base]) +
-                                    (static_cast<Address>(gpr[insn.index]) << insn.scale) +
-                                    static_cast<Address>(insn.displacement));
+        using Wide = std::conditional_t<sizeof(Address) == 8, u64, u32>;
+        return static_cast<Address>(static_cast<Wide>(gpr[insn.base]) +
+                                    (static_cast<Wide>(gpr[insn.index]) << insn.scale) +
+                                    static_cast<Wide>(insn.displacement));
     }
     template <class T>
     static bool read(Cpu& cpu, const Insn& insn, T& value) {
@@ -109,17 +110,16 @@ struct FastAccess {
 };
 
 // Picks by the address size. `Over` is a struct with `template <class Memory> static bool run(Cpu&, const Insn&)`.
-// 16-bit addresses always go the full way.
 template <class Over>
 InsnHandler bind_memory(const Insn& insn) {
     constexpr Operation full = Over::template run<MemoryOperand>;
     switch (insn.address_size) {
+        case 2:
+            return chained_fast<Over::template run<FastMemoryOperand<u16>>, full>;
         case 4:
             return chained_fast<Over::template run<FastMemoryOperand<u32>>, full>;
-        case 8:
-            return chained_fast<Over::template run<FastMemoryOperand<u64>>, full>;
         default:
-            return chained<full>;
+            return chained_fast<Over::template run<FastMemoryOperand<u64>>, full>;
     }
 }
 

@@ -15,13 +15,14 @@ bool report_flags(Cpu& cpu, u32 flags) {
 
 namespace {
 
-#define LODGE_FLOAT_LIST(X)                                                                                           \
-    X(ADDPS)                                                                                                          \
-    X(ADDSS) X(ADDPD) X(ADDSD) X(SUBPS) X(SUBSS) X(SUBPD) X(SUBSD) X(MULPS) X(MULSS) X(MULPD) X(MULSD) X(DIVPS)       \
-        X(DIVSS) X(DIVPD) X(DIVSD) X(MINPS) X(MINSS) X(MINPD) X(MINSD) X(MAXPS) X(MAXSS) X(MAXPD) X(MAXSD) X(SQRTPS)  \
-            X(SQRTSS) X(SQRTPD) X(SQRTSD) X(ADDSUBPS) X(ADDSUBPD) X(HADDPS) X(HADDPD) X(HSUBPS) X(HSUBPD) X(CVTPS2PD) \
-                X(CVTPD2PS) X(CVTDQ2PS) X(CVTPS2DQ) X(CVTTPS2DQ) X(CVTPD2DQ) X(CVTTPD2DQ) X(CVTDQ2PD) X(CVTSS2SD)     \
-                    X(CVTSD2SS)
+// clang-format off
+#define LODGE_FLOAT_LIST(X) \
+    X(ADDPS) X(ADDSS) X(ADDPD) X(ADDSD) X(SUBPS) X(SUBSS) X(SUBPD) X(SUBSD) X(MULPS) X(MULSS) X(MULPD) \
+    X(MULSD) X(DIVPS) X(DIVSS) X(DIVPD) X(DIVSD) X(MINPS) X(MINSS) X(MINPD) X(MINSD) X(MAXPS) X(MAXSS) \
+    X(MAXPD) X(MAXSD) X(SQRTPS) X(SQRTSS) X(SQRTPD) X(SQRTSD) X(ADDSUBPS) X(ADDSUBPD) X(HADDPS) X(HADDPD) \
+    X(HSUBPS) X(HSUBPD) X(CVTPS2PD) X(CVTPD2PS) X(CVTDQ2PS) X(CVTPS2DQ) X(CVTTPS2DQ) X(CVTPD2DQ) X(CVTTPD2DQ) \
+    X(CVTDQ2PD) X(CVTSS2SD) X(CVTSD2SS)
+// clang-format on
 
 namespace kernel {
 #define LODGE_FLOAT(name) LODGE_SSE_XMM(name, #name " %[b], %[a]")

@@ -5,29 +5,32 @@ namespace lodge::simd {
 
 namespace {
 
+// clang-format off
+
 // Over MMX and XMM registers alike. (Assemblers take capital letters.)
-#define LODGE_PACKED_LIST(X)                                                                                           \
-    X(PACKSSWB)                                                                                                        \
-    X(PACKSSDW) X(PACKUSWB) X(PUNPCKLBW) X(PUNPCKLWD) X(PUNPCKLDQ) X(PUNPCKHBW) X(PUNPCKHWD) X(PUNPCKHDQ) X(PCMPEQB)   \
-        X(PCMPEQW) X(PCMPEQD) X(PCMPGTB) X(PCMPGTW) X(PCMPGTD) X(PADDB) X(PADDW) X(PADDD) X(PADDQ) X(PADDSB) X(PADDSW) \
-            X(PADDUSB) X(PADDUSW) X(PSUBB) X(PSUBW) X(PSUBD) X(PSUBQ) X(PSUBSB) X(PSUBSW) X(PSUBUSB) X(PSUBUSW)        \
-                X(PMULLW) X(PMULHW) X(PMULHUW) X(PMULUDQ) X(PMADDWD) X(PAND) X(PANDN) X(POR) X(PXOR) X(PAVGB) X(PAVGW) \
-                    X(PMAXSW) X(PMAXUB) X(PMINSW) X(PMINUB) X(PSADBW) X(PABSB) X(PABSW) X(PABSD) X(PHADDW) X(PHADDD)   \
-                        X(PHADDSW) X(PHSUBW) X(PHSUBD) X(PHSUBSW) X(PMADDUBSW) X(PMULHRSW) X(PSHUFB) X(PSIGNB)         \
-                            X(PSIGNW) X(PSIGND)
+#define LODGE_PACKED_LIST(X) \
+    X(PACKSSWB) X(PACKSSDW) X(PACKUSWB) X(PUNPCKLBW) X(PUNPCKLWD) X(PUNPCKLDQ) X(PUNPCKHBW) X(PUNPCKHWD) \
+    X(PUNPCKHDQ) X(PCMPEQB) X(PCMPEQW) X(PCMPEQD) X(PCMPGTB) X(PCMPGTW) X(PCMPGTD) X(PADDB) X(PADDW) X(PADDD) \
+    X(PADDQ) X(PADDSB) X(PADDSW) X(PADDUSB) X(PADDUSW) X(PSUBB) X(PSUBW) X(PSUBD) X(PSUBQ) X(PSUBSB) X(PSUBSW) \
+    X(PSUBUSB) X(PSUBUSW) X(PMULLW) X(PMULHW) X(PMULHUW) X(PMULUDQ) X(PMADDWD) X(PAND) X(PANDN) X(POR) X(PXOR) \
+    X(PAVGB) X(PAVGW) X(PMAXSW) X(PMAXUB) X(PMINSW) X(PMINUB) X(PSADBW) X(PABSB) X(PABSW) X(PABSD) X(PHADDW) \
+    X(PHADDD) X(PHADDSW) X(PHSUBW) X(PHSUBD) X(PHSUBSW) X(PMADDUBSW) X(PMULHRSW) X(PSHUFB) X(PSIGNB) X(PSIGNW) \
+    X(PSIGND)
 // The same, or with a count as an immediate.
-#define LODGE_SHIFT_LIST(X) X(PSLLW) X(PSLLD) X(PSLLQ) X(PSRLW) X(PSRLD) X(PSRLQ) X(PSRAW) X(PSRAD)
+#define LODGE_SHIFT_LIST(X) \
+    X(PSLLW) X(PSLLD) X(PSLLQ) X(PSRLW) X(PSRLD) X(PSRLQ) X(PSRAW) X(PSRAD)
 // Over XMM registers only. The reciprocals are approximations that differ from one family of hosts to another; they
 // raise nothing and do not look at MXCSR (SDM vol. 2, "RCPPS").
-#define LODGE_XMM_LIST(X)                                                                                              \
-    X(PUNPCKLQDQ)                                                                                                      \
-    X(PUNPCKHQDQ) X(ANDPS) X(ANDNPS) X(ORPS) X(XORPS) X(ANDPD) X(ANDNPD) X(ORPD) X(XORPD) X(UNPCKLPS) X(UNPCKHPS)      \
-        X(UNPCKLPD) X(UNPCKHPD) X(RCPPS) X(RCPSS) X(RSQRTPS) X(RSQRTSS) X(MOVSLDUP) X(MOVSHDUP) X(MOVDDUP) X(PACKUSDW) \
-            X(PCMPEQQ) X(PCMPGTQ) X(PMAXSB) X(PMAXSD) X(PMAXUD) X(PMAXUW) X(PMINSB) X(PMINSD) X(PMINUD) X(PMINUW)      \
-                X(PMULDQ) X(PMULLD) X(PHMINPOSUW) X(PMOVSXBW) X(PMOVSXBD) X(PMOVSXBQ) X(PMOVSXWD) X(PMOVSXWQ)          \
-                    X(PMOVSXDQ) X(PMOVZXBW) X(PMOVZXBD) X(PMOVZXBQ) X(PMOVZXWD) X(PMOVZXWQ) X(PMOVZXDQ) X(AESENC)      \
-                        X(AESENCLAST) X(AESDEC) X(AESDECLAST) X(AESIMC) X(SHA1NEXTE) X(SHA1MSG1) X(SHA1MSG2)           \
-                            X(SHA256MSG1) X(SHA256MSG2)
+#define LODGE_XMM_LIST(X) \
+    X(PUNPCKLQDQ) X(PUNPCKHQDQ) X(ANDPS) X(ANDNPS) X(ORPS) X(XORPS) X(ANDPD) X(ANDNPD) X(ORPD) X(XORPD) \
+    X(UNPCKLPS) X(UNPCKHPS) X(UNPCKLPD) X(UNPCKHPD) X(RCPPS) X(RCPSS) X(RSQRTPS) X(RSQRTSS) X(MOVSLDUP) \
+    X(MOVSHDUP) X(MOVDDUP) X(PACKUSDW) X(PCMPEQQ) X(PCMPGTQ) X(PMAXSB) X(PMAXSD) X(PMAXUD) X(PMAXUW) X(PMINSB) \
+    X(PMINSD) X(PMINUD) X(PMINUW) X(PMULDQ) X(PMULLD) X(PHMINPOSUW) X(PMOVSXBW) X(PMOVSXBD) X(PMOVSXBQ) \
+    X(PMOVSXWD) X(PMOVSXWQ) X(PMOVSXDQ) X(PMOVZXBW) X(PMOVZXBD) X(PMOVZXBQ) X(PMOVZXWD) X(PMOVZXWQ) X(PMOVZXDQ) \
+    X(AESENC) X(AESENCLAST) X(AESDEC) X(AESDECLAST) X(AESIMC) X(SHA1NEXTE) X(SHA1MSG1) X(SHA1MSG2) X(SHA256MSG1) \
+    X(SHA256MSG2)
+
+// clang-format on
 
 #define LODGE_XMM_FUNCTION(name)                 \
     static __m128i xmm(__m128i a, __m128i b) {   \
@@ -85,14 +88,14 @@ bool op_mmx(Cpu& cpu, const Insn& insn) {
 
 // A shift's count.
 struct XmmImmediate {
-    static constexpr bool is_memory = false;
+    [[maybe_unused]] static constexpr bool is_memory = false;
     static bool read(Cpu& cpu, const Insn& insn, unsigned, __m128i& value) {
         value = _mm_cvtsi64_si128(static_cast<i64>(insn.immediate & 0xFF));
         return true;
     }
 };
 struct MmxImmediate {
-    static constexpr bool is_memory = false;
+    [[maybe_unused]] static constexpr bool is_memory = false;
     static bool read(Cpu& cpu, const Insn& insn, unsigned, u64& value) {
         value = insn.immediate & 0xFF;
         return true;

@@ -1,14 +1,7 @@
 // MMX and SSE moves, EMMS, MXCSR, hints.
 #include "core/interp/simd.h"
-#include "core/interp/x87.h"
 
 namespace lodge::simd {
-
-bool enter_mmx_slow(Cpu& cpu) {
-    if (cpu.state.cr0 & kCr0Em) return cpu.raise_ud();
-    if (cpu.state.cr0 & kCr0Ts) return cpu.raise(Exception::NM);
-    return x87::check_pending(cpu);
-}
 
 namespace {
 

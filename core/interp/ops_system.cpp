@@ -138,9 +138,29 @@ bool op_bound(Cpu& cpu, const Insn& insn) {
 bool op_sysenter(Cpu& cpu, const Insn&) {
     return cpu.sysenter();
 }
-bool op_sysexit(Cpu& cpu, const Insn&) {
-    return cpu.sysexit();
+bool op_sysexit(Cpu& cpu, const Insn& insn) {
+    return cpu.sysexit(insn.operand_size);
 }
+bool op_syscall(Cpu& cpu, const Insn& insn) {
+    return cpu.syscall(next_ip(cpu, insn));
+}
+bool op_sysret(Cpu& cpu, const Insn& insn) {
+    return cpu.sysret(insn.operand_size);
+}
+bool op_swapgs(Cpu& cpu, const Insn&) {
+    return cpu.swapgs();
+}
+
+template <Segment segment>
+bool op_read_base(Cpu& cpu, const Insn& insn) {
+    return cpu.fs_gs_base_allowed() && write_operand(cpu, insn, 0, cpu.state.segment(segment).base);
+}
+template <Segment segment>
+bool op_write_base(Cpu& cpu, const Insn& insn) {
+    u64 base = 0;
+    return cpu.fs_gs_base_allowed() && read_operand(cpu, insn, 0, base) && cpu.set_segment_base(segment, base);
+}
+
 bool op_undefined(Cpu& cpu, const Insn&) {
     return cpu.raise_ud();
 }
@@ -445,6 +465,12 @@ bool op_rdtsc(Cpu& cpu, const Insn&) {
     return put_edx_eax(cpu, cpu.tsc());
 }
 
+bool op_rdtscp(Cpu& cpu, const Insn& insn) {
+    if (!op_rdtsc(cpu, insn)) return false;
+    cpu.state.gpr[kRcx] = cpu.tsc_aux() & 0xFFFFFFFF;
+    return true;
+}
+
 // No performance counters: CR4.PCE or not, there is none to name.
 bool op_rdpmc(Cpu& cpu, const Insn&) {
     return cpu.raise_gp(0);
@@ -494,6 +520,22 @@ InsnHandler bind_system(const Insn& insn) {
             return ending<op_sysenter>;
         case Opcode::SYSEXIT:
             return ending<op_sysexit>;
+        case Opcode::SYSCALL:
+            return ending<op_syscall>;
+        case Opcode::SYSRET:
+            return ending<op_sysret>;
+        case Opcode::SWAPGS:
+            return chained<op_swapgs>;
+        case Opcode::RDFSBASE:
+            return chained<op_read_base<Segment::fs>>;
+        case Opcode::RDGSBASE:
+            return chained<op_read_base<Segment::gs>>;
+        case Opcode::WRFSBASE:
+            return chained<op_write_base<Segment::fs>>;
+        case Opcode::WRGSBASE:
+            return chained<op_write_base<Segment::gs>>;
+        case Opcode::RDTSCP:
+            return chained<op_rdtscp>;
         case Opcode::UD0:
         case Opcode::UD1:
         case Opcode::UD2:

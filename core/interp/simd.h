@@ -67,30 +67,8 @@ inline bool write_vector(Cpu& cpu, const Insn& insn, bool aligned, __m128i value
     return cpu.write(insn.segment, address, value);
 }
 
-// A memory operand of up to 16 bytes, zero-extended; of 16 bytes only when aligned.
-inline bool read_memory(Cpu& cpu, const Insn& insn, unsigned size, __m128i& value) {
-    if (size == 16) return read_vector(cpu, insn, true, value);
-    const u64 address = effective_address(cpu, insn);
-    u64 low = 0;
-    bool done;
-    if (size == 8) {
-        done = cpu.read(insn.segment, address, low);
-    } else if (size == 4) {
-        u32 narrow = 0;
-        done = cpu.read(insn.segment, address, narrow);
-        low = narrow;
-    } else if (size == 2) {
-        u16 narrow = 0;
-        done = cpu.read(insn.segment, address, narrow);
-        low = narrow;
-    } else {
-        u8 narrow = 0;
-        done = cpu.read(insn.segment, address, narrow);
-        low = narrow;
-    }
-    value = _mm_cvtsi64_si128(static_cast<i64>(low));
-    return done;
-}
+// A memory operand of 1 to 8 bytes, zero-extended.
+bool read_narrow(Cpu& cpu, const Insn& insn, unsigned size, u64& value);
 
 // Operand N: an XMM register or memory.
 struct XmmRegister {
@@ -103,7 +81,11 @@ struct XmmRegister {
 struct XmmMemory {
     static constexpr bool is_memory = true;
     static bool read(Cpu& cpu, const Insn& insn, unsigned n, __m128i& value) {
-        return read_memory(cpu, insn, insn.operands[n].size, value);
+        if (insn.operands[n].size == 16) return read_vector(cpu, insn, true, value);
+        u64 narrow;
+        if (!read_narrow(cpu, insn, insn.operands[n].size, narrow)) return false;
+        value = _mm_cvtsi64_si128(static_cast<i64>(narrow));
+        return true;
     }
 };
 // Operand N: an MMX register or memory.
@@ -117,11 +99,7 @@ struct MmxRegister {
 struct MmxMemory {
     static constexpr bool is_memory = true;
     static bool read(Cpu& cpu, const Insn& insn, unsigned n, u64& value) {
-        if (insn.operands[n].size == 8) return cpu.read(insn.segment, effective_address(cpu, insn), value);
-        u32 narrow = 0;
-        if (!cpu.read(insn.segment, effective_address(cpu, insn), narrow)) return false;
-        value = narrow;
-        return true;
+        return read_narrow(cpu, insn, insn.operands[n].size, value);
     }
 };
 

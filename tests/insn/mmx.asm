@@ -70,8 +70,6 @@ END
 TEST pshufw_pextrw_pinsrw
 ;SET     mm0=0x0004000300020001 eax=0xFFFF00AA
 ;EXPECT  mm1=0x0001000200AA0004 ecx=3
-    pshufw mm1, mm0, 0x1B
-    pextrw ecx, mm0, 2
     pshufw mm1, mm0, 00011011b
     pinsrw mm1, eax, 1
     pextrw ecx, mm0, 2

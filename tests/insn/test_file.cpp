@@ -260,7 +260,7 @@ Result<TestFile> load_test_file(const std::string& source, const std::string& bi
 void fill_memory(InsnEngine& engine, std::span<const u8> image) {
     for (const TestRegion& region : kTestRegions)
         if (region.address != kCodeRegion.address) std::memset(engine.memory(region.address), 0, region.size);
-    std::memcpy(engine.memory(kCodeRegion.address), image.data(), image.size());
+    std::copy(image.begin(), image.end(), engine.memory(kCodeRegion.address));
 }
 
 void prepare_test(const TestFile& file, const InsnTest& test, InsnEngine& engine, InsnState& state) {

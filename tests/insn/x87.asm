@@ -282,7 +282,7 @@ END
 
 TEST fxam_classes
 ;SET     [DATA]=0xFF800000
-;EXPECT  eax=0x4100 ebx=0x7800 ecx=0x3700
+;EXPECT  eax=0x4100 ebx=0x7800 ecx=0x3F00
     fninit
     fxam                        ; empty: C3 C0
     fnstsw ax
@@ -290,7 +290,7 @@ TEST fxam_classes
     fldz
     fxam                        ; zero: C3
     fnstsw ax
-    lea ebx, [eax+0]
+    mov ebx, eax
     fstp st0
     fld dword [DATA]
     fxam                        ; -infinity: C2 C0 C1

@@ -100,7 +100,7 @@ END
 
 TEST unmasked_overflow_scales_the_exponent
 ;SET     word[DATA]=0x377 qword[DATA+8]=0x8000000000000000 word[DATA+16]=0x7FFE
-;EXPECT  fsw=0xB888 st0=0x1FFE8000000000000000
+;EXPECT  fsw=0xB888 st0=0x1FFF8000000000000000
     fninit
     fldcw [DATA]
     fld tword [DATA+8]
@@ -120,7 +120,7 @@ TEST fnclex_forgets
 END
 
 TEST fnstenv_tags
-;EXPECT  word[DATA]=0x37F word[DATA+4]=0x3000 word[DATA+8]=0x1FFF
+;EXPECT  word[DATA]=0x37F word[DATA+4]=0x3000 word[DATA+8]=0x4FFF
     fninit
     fld1
     fldz

@@ -18,7 +18,7 @@ struct Board : BoardFixture {
     }
     bool sci() const { return interrupts.levels & 1 << 9; }
 
-    FakeInterrupts interrupts;
+    RecordingLines interrupts;
     Acpi acpi{platform, {interrupts, 9}};
 };
 
@@ -40,10 +40,10 @@ TEST_CASE("identity and registers' place") {
 
 TEST_CASE("the timer counts at 3.579545 MHz in 24 bits") {
     Board board;
-    board.pass(kNanosecondsPerSecond);
+    board.advance(kNanosecondsPerSecond);
     CHECK(board.pm(Acpi::kTimer, 4) == 3'579'545);
     CHECK(board.pm(Acpi::kTimer, 2) == (3'579'545 & 0xFFFF));
-    board.pass(4 * kNanosecondsPerSecond);
+    board.advance(4 * kNanosecondsPerSecond);
     CHECK(board.pm(Acpi::kTimer, 4) == (5 * 3'579'545 & 0xFFFFFF));
 }
 
@@ -51,15 +51,15 @@ TEST_CASE("the timer's status and interrupt") {
     Board board;
     board.out(0xB2, 1, Acpi::kEnableCommand);
     board.pm(Acpi::kPm1Enable, 2, Acpi::kTimerStatus);
-    board.pass(kHalfPeriod - 1000);
+    board.advance(kHalfPeriod - 1000);
     CHECK(board.pm(Acpi::kPm1Status, 2) == 0);
     CHECK_FALSE(board.sci());
-    board.pass(1000);
+    board.advance(1000);
     CHECK(board.pm(Acpi::kPm1Status, 2) == Acpi::kTimerStatus);
     CHECK(board.sci());
     board.pm(Acpi::kPm1Status, 2, Acpi::kTimerStatus);
     CHECK_FALSE(board.sci());
-    board.pass(kHalfPeriod);
+    board.advance(kHalfPeriod);
     CHECK(board.sci());
 }
 
@@ -108,12 +108,12 @@ TEST_CASE("state") {
     Board board;
     board.out(0xB2, 2, 0x42F1);
     board.pm(Acpi::kPm1Enable, 2, Acpi::kTimerStatus);
-    board.pass(kHalfPeriod / 2);
-    const auto state = saved(board.acpi);
+    board.advance(kHalfPeriod / 2);
+    const auto state = test::save(board.acpi);
     Board other;
-    other.pass(kHalfPeriod / 2);
+    other.advance(kHalfPeriod / 2);
     CHECK(loaded(other.acpi, state) == state);
-    other.pass(kHalfPeriod);
+    other.advance(kHalfPeriod);
     CHECK(other.sci());
 }
 

@@ -83,7 +83,7 @@ TEST_CASE("state") {
     board.select(FwCfg::kFirstFile);
     board.next();
     board.out(0x514, 4, 0x11223344);
-    const auto state = saved(board.fw_cfg);
+    const auto state = test::save(board.fw_cfg);
     Board other;
     CHECK(loaded(other.fw_cfg, state) == state);
     CHECK(other.next() == 2);

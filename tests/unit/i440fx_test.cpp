@@ -96,7 +96,7 @@ TEST_CASE("a saved bridge loads with its mappings") {
     Board board;
     board.pam(0, 0x30);
     board.bridge->config_write(I440fx::kSmram, 1, 0x4A);
-    const auto state = saved(*board.bridge);
+    const auto state = test::save(*board.bridge);
     Board other;
     CHECK(loaded(*other.bridge, state) == state);
     other.poke(0xF0000, 9);

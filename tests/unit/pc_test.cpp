@@ -10,11 +10,6 @@ namespace {
 
 constexpr u64 kRam = 32 * kMiB;
 
-struct MemoryCharPort final : CharPort {
-    void write(std::span<const u8> bytes) override { text.append(bytes.begin(), bytes.end()); }
-    std::string text;
-};
-
 struct Board : BoardFixture {
     explicit Board(std::vector<u8> bios = std::vector<u8>(128 * kKiB, 0xEA))
         : BoardFixture(PcLayout{kRam}.backing_bytes()) {
@@ -39,8 +34,8 @@ struct Board : BoardFixture {
         return io.take();
     }
 
-    MemoryCharPort serial;
-    MemoryCharPort debug;
+    test::RecordingPort serial;
+    test::RecordingPort debug;
     std::unique_ptr<Pc> pc;
 };
 
@@ -138,7 +133,7 @@ TEST_CASE("reset brings back the ROM and unmaps BARs") {
 TEST_CASE("the whole board's state, also after use") {
     Board board;
     const auto fresh = board.save();
-    board.pass(123'456'789);
+    board.advance(123'456'789);
     board.pci(0, 0, 0x58, 0x3000);
     board.pci(2, 0, kPciBar0, 0xFD000000);
     board.pci(2, 0, kPciCommand, kPciCommandMemory);
@@ -146,11 +141,11 @@ TEST_CASE("the whole board's state, also after use") {
     board.out(0x40, 1, 0x00);
     board.out(0x40, 1, 0x10);
     board.out(0x70, 1, 0x10);
-    board.pass(10'000'000);
+    board.advance(10'000'000);
     const auto used = board.save();
     CHECK(used != fresh);
     Board other;
-    other.pass(133'456'789);
+    other.advance(133'456'789);
     StateIo io(used);
     other.pc->state(io);
     CHECK_FALSE(io.failed());
@@ -162,8 +157,9 @@ TEST_CASE("the whole board's state, also after use") {
 }
 
 // A bzImage of protocol 2.15 with `code` as its protected-mode part.
-std::vector<u8> make_kernel(std::vector<u8> code) {
-    std::vector<u8> file(1024);
+std::vector<u8> make_kernel(const std::vector<u8>& code) {
+    constexpr size_t kSetup = 1024;
+    std::vector<u8> file(kSetup + code.size());
     file[0x1F1] = 1;
     store(&file[0x1FE], u16{0xAA55});
     file[0x201] = 0x6A;
@@ -176,7 +172,7 @@ std::vector<u8> make_kernel(std::vector<u8> code) {
     store(&file[0x238], u32{64});
     store(&file[0x258], u64{16 * kMiB});
     store(&file[0x260], u32{8 * kMiB});
-    file.insert(file.end(), code.begin(), code.end());
+    std::copy(code.begin(), code.end(), file.begin() + kSetup);
     return file;
 }
 

@@ -36,7 +36,7 @@ struct Board : BoardFixture {
         out(0xCF8, 4, 0x80000000 | device << 11 | function << 8 | (offset & 0xFC));
         out(static_cast<u16>(0xCFC + (offset & 3)), size, value);
     }
-    FakeInterrupts pirq;
+    RecordingLines pirq;
     PciBus bus{platform, pirq};
 };
 
@@ -183,8 +183,8 @@ TEST_CASE("a saved bus loads with its mappings") {
     board.write(3, 0, kPciBar0, 4, 0xC000);
     board.write(3, 0, kPciBar0 + 8, 4, 0xFD000000);
     function.pin(true);
-    const auto bus_state = saved(board.bus);
-    const auto function_state = saved(function);
+    const auto bus_state = test::save(board.bus);
+    const auto function_state = test::save(function);
 
     Board other;
     Function copy(other.platform, "function");

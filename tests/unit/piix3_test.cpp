@@ -8,7 +8,7 @@ namespace lodge {
 namespace {
 
 struct Board : BoardFixture {
-    FakeInterrupts interrupts;
+    RecordingLines interrupts;
     Piix3 bridge{platform, interrupts};
 };
 
@@ -54,7 +54,7 @@ TEST_CASE("state") {
     board.bridge.config_write(Piix3::kPirqRoute, 4, 0x0A0B0B0A);
     board.bridge.set_irq(1, true);
     board.bridge.write_reset_control(0x02);
-    const auto state = saved(board.bridge);
+    const auto state = test::save(board.bridge);
     Board other;
     CHECK(loaded(other.bridge, state) == state);
     other.bridge.set_irq(1, false);
