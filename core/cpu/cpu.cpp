@@ -58,7 +58,10 @@ void Cpu::init() {
     for (u64& value : state.dr) value = 0;
     state.dr[6] = 0xFFFF0FF0;
     state.dr[7] = 0x400;
-    for (unsigned i = 0; i < 6; ++i) set_real_mode_segment(static_cast<Segment>(i), 0);
+    for (unsigned i = 0; i < 6; ++i) {
+        state.segments[i] = SegmentState{};  // limits and rights of protected mode do not survive
+        set_real_mode_segment(static_cast<Segment>(i), 0);
+    }
     SegmentState& cs = state.segment(Segment::cs);
     cs.selector = 0xF000;
     cs.base = cs.descriptor_base = 0xFFFF0000;

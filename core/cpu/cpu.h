@@ -164,8 +164,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     }
     // Checks an access of `size` bytes (any size) as a write without making it: for instructions that must know before
     // they change anything. The same for reading.
-    bool probe_write(Segment segment, u64 offset, unsigned size);
-    bool probe_read(Segment segment, u64 offset, unsigned size);
+    bool probe_write(Segment segment, u64 offset, unsigned size) { return probe(segment, offset, size, true); }
+    bool probe_read(Segment segment, u64 offset, unsigned size) { return probe(segment, offset, size, false); }
 
     // --- Memory by linear address with the rights of the current privilege.
     template <class T>
@@ -272,7 +272,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool interrupt_return(unsigned operand_size, u64 next_ip);
     // Tasks (task_switch.cpp)
     enum class TaskSwitch : u8 { jump, call, iret, interrupt };
-    bool switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code);
+    // `external`: the error codes' EXT bit.
+    bool switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code, u32 external = 0);
 
     // Sets the instruction pointer for a near branch; #GP when it is outside CS.
     bool branch_to(u64 target) {
@@ -310,6 +311,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     void trap_after(u64 dr6_bits);
     bool code_breakpoint_at(u64 linear) const;
     void check_data_breakpoint(u64 linear, unsigned size, bool write);
+    void check_port_breakpoint(u16 port, unsigned size);
     // Raises #DB (a fault) for the code breakpoint there; returns false.
     bool take_code_breakpoint(u64 linear);
     // TF was set before the instruction that has just completed.
@@ -339,6 +341,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     void on_write_watched(u64 backing_page) override;
     void on_map_changed() override;
 
+    bool probe(Segment segment, u64 offset, unsigned size, bool write);
     bool check_segment(Segment segment, u64 offset, unsigned size, bool write);
     bool read_slow(u64 linear, void* value, unsigned size);
     bool write_slow(u64 linear, const void* value, unsigned size);
@@ -353,6 +356,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool translate(u64 linear, AccessKind access, bool user, u64& physical);
     struct WalkResult {
         u64 physical = 0;
+        u64 page_size = kPageSize;
         bool writable = false, user = false, executable = true, global = false, dirty = false;
     };
     // 0: ok; else the #PF error code's bits P and RSVD (present bit set when a permission could be at fault).
@@ -443,9 +447,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool read_task_field(u64 address, unsigned size, u64& value);
     bool read_task(u64 base, bool wide, TaskImage& image);
     bool save_task(bool wide, u64 return_ip, u32 flags);
-    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code);
-    bool load_task_ldt(u16 selector);
-    bool load_task_segments(const TaskImage& image, bool wide);
+    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code, u32 external);
+    bool load_task_ldt(u16 selector, u32 external);
+    bool load_task_segments(const TaskImage& image, bool wide, u32 external);
 
     // --- Interrupts (interrupt.cpp)
     bool enter_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);

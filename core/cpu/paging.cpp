@@ -121,6 +121,7 @@ bool Cpu::walk_legacy(u64 linear, AccessKind access, bool user, WalkResult& resu
         result.physical = high << 32 | (directory & 0xFFC00000) | (linear & 0x3FF000);
         result.dirty = (directory & kDirty) || access == AccessKind::write;
         result.global = directory & kGlobal;
+        result.page_size = 1u << 22;
         return true;
     }
     const u64 table_address = physical_address((directory & 0xFFFFF000) + ((linear >> 12) & 0x3FF) * 4);
@@ -182,6 +183,7 @@ bool Cpu::walk_wide(u64 linear, AccessKind access, bool user, WalkResult& result
         result.physical = (entry & 0x000FFFFFFFFFF000 & ~page_mask) | (linear & page_mask & ~kPageMask);
         result.dirty = (entry & kDirty) || access == AccessKind::write;
         result.global = entry & kGlobal;
+        result.page_size = page_mask + 1;
         const int leaf = level - 1;
         for (int i = long_mode() ? 3 : 1; i > leaf; --i) mark(memory_, addresses[i], entries[i], kAccessed);
         mark(memory_, addresses[leaf], entries[leaf], kAccessed | (access == AccessKind::write ? kDirty : 0));
@@ -192,7 +194,7 @@ bool Cpu::walk_wide(u64 linear, AccessKind access, bool user, WalkResult& result
 bool Cpu::walk(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error) {
     error = 0;
     if (!(state.cr0 & kCr0Pg)) {
-        result = {linear & ~kPageMask, true, true, true, false, true};
+        result = {linear & ~kPageMask, kPageSize, true, true, true, false, true};
         return true;
     }
     return state.cr4 & kCr4Pae ? walk_wide(linear, access, user, result, error)
@@ -230,7 +232,7 @@ void Cpu::fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind a
     entry.write_tag = writable ? page : invalid;
     entry.fetch_tag = permitted(result, AccessKind::fetch, user) ? page : invalid;
     entry.addend = reinterpret_cast<u64>(read) - page;
-    tlb.fill(linear, entry, result.global && (state.cr4 & kCr4Pge));
+    tlb.fill(linear, entry, result.global && (state.cr4 & kCr4Pge), result.page_size);
 }
 
 // SDM vol. 3, 4.4.1: the four PDPTEs are registers, loaded with CR3.

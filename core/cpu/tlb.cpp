@@ -1,5 +1,7 @@
 #include "core/cpu/tlb.h"
 
+#include <algorithm>
+
 namespace lodge {
 
 Tlb::Tlb() {
@@ -12,7 +14,11 @@ void Tlb::invalidate(unsigned index) {
     filled_[index] = false;
 }
 
-void Tlb::fill(u64 linear, const TlbEntry& entry, bool global) {
+void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
+    if (page_size > kPageSize) {
+        large_first_ = std::min(large_first_, linear & ~(page_size - 1));
+        large_last_ = std::max(large_last_, linear | (page_size - 1));
+    }
     const unsigned at = index(linear);
     entries_[at] = entry;
     global_[at] = global;
@@ -24,6 +30,8 @@ void Tlb::fill(u64 linear, const TlbEntry& entry, bool global) {
 void Tlb::clear() {
     for (unsigned i = 0; i < logged_; ++i) invalidate(log_[i]);
     logged_ = 0;
+    large_first_ = ~u64{0};
+    large_last_ = 0;
 }
 
 void Tlb::clear_non_global() {
@@ -40,6 +48,7 @@ void Tlb::clear_non_global() {
 
 // The entry stays in the log, so that no entry is ever logged twice.
 void Tlb::clear_page(u64 linear) {
+    if (linear >= large_first_ && linear <= large_last_) return clear();
     const unsigned at = index(linear);
     const bool logged = filled_[at];
     invalidate(at);

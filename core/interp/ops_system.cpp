@@ -212,7 +212,8 @@ bool op_sti(Cpu& cpu, const Insn&) {
     if (!interrupt_flag_allowed(cpu)) return false;
     if (cpu.flag(kFlagInterrupt)) return true;
     cpu.set_system_flags(cpu.state.system_flags | kFlagInterrupt);
-    cpu.request_attention(kAttentionShadow);
+    // The shadow holds back interrupts, not the single step after STI; and that step's handler ends the shadow.
+    if (!cpu.flag(kFlagTrap)) cpu.request_attention(kAttentionShadow);
     return true;
 }
 
@@ -548,16 +549,6 @@ InsnHandler bind_system(const Insn& insn) {
             return chained<op_undefined>;
         case Opcode::NOP:
         case Opcode::PAUSE:
-        case Opcode::PREFETCH:
-        case Opcode::PREFETCHW:
-        case Opcode::PREFETCHWT1:
-        case Opcode::PREFETCHNTA:
-        case Opcode::PREFETCHT0:
-        case Opcode::PREFETCHT1:
-        case Opcode::PREFETCHT2:
-        case Opcode::SFENCE:
-        case Opcode::LFENCE:
-        case Opcode::MFENCE:
             return chained_pure<op_nop>;
         case Opcode::CLFLUSH:
             return chained<op_touch>;
