@@ -125,7 +125,7 @@ bool Cpu::write_slow(u64 linear, const void* value, unsigned size) {
 
 bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool user) {
     if (!long_mode()) linear &= 0xFFFFFFFF;
-    const TlbEntry& entry = (user ? user_tlb_ : supervisor_tlb_)->entry(linear);
+    const TlbEntry& entry = table_for(user).entry(linear);
     u8* host = reinterpret_cast<u8*>(linear + entry.addend);
     if (write && linear - entry.write_tag <= kPageSize - size) {
         std::memcpy(host, value, size);
@@ -145,7 +145,10 @@ bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool
 }
 
 bool Cpu::access_system(u64 linear, void* value, unsigned size, bool write) {
-    return access_linear(linear, value, size, write, false);
+    implicit_access_ = true;
+    const bool ok = access_linear(linear, value, size, write, false);
+    implicit_access_ = false;
+    return ok;
 }
 
 namespace {
