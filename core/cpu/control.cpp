@@ -87,10 +87,10 @@ bool Cpu::set_efer(u64 value) {
 
 namespace {
 
-constexpr u32 kMsrTsc = 0x10, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE, kMsrSysenterCs = 0x174,
-              kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176, kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A,
-              kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200, kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF,
-              kMsrEfer = 0xC0000080;
+constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE,
+              kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176, kMsrMcgCap = 0x179,
+              kMsrMcgStatus = 0x17A, kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200, kMsrPat = 0x277,
+              kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
 
 // IA32_MTRR_FIX64K_00000, FIX16K_80000, FIX16K_A0000, FIX4K_C0000 .. FIX4K_F8000.
 int fixed_mtrr(u32 index) {
@@ -140,6 +140,7 @@ bool Cpu::read_msr(u32 index, u64& value) {
             if (!apic_ || !has(kCpuidApic)) return raise_gp(0);
             value = apic_->base_msr();
             return true;
+        case kMsrPlatformId:  // platform 0; what updates microcode reads it beside the next
         case kMsrBiosSign:
         case kMsrMcgCap:
         case kMsrMcgStatus:
