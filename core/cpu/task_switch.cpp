@@ -68,9 +68,9 @@ bool Cpu::save_task(bool wide, u64 return_ip, u32 flags) {
 
 // SDM vol. 3, table 7-1 "Exception Conditions Checked During a Task Switch".
 bool Cpu::switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code, u32 external) {
-    if (long_mode()) return raise_gp((selector & ~3u) | external);
-    const Exception wrong = how == TaskSwitch::iret ? Exception::TS : Exception::GP;
     const u32 error = (selector & ~3u) | external;
+    if (long_mode()) return raise_gp(error);
+    const Exception wrong = how == TaskSwitch::iret ? Exception::TS : Exception::GP;
     if ((selector & ~3u) == 0 || (selector & 4)) return raise(wrong, error);
     Descriptor descriptor;
     if (!read_descriptor(selector, wrong, descriptor, external)) return false;

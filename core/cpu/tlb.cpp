@@ -16,8 +16,9 @@ void Tlb::invalidate(unsigned index) {
 
 void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
     if (page_size > kPageSize) {
-        large_first_ = std::min(large_first_, linear & ~(page_size - 1));
-        large_last_ = std::max(large_last_, linear | (page_size - 1));
+        Range& range = large_[linear >> 63];
+        range.first = std::min(range.first, linear & ~(page_size - 1));
+        range.last = std::max(range.last, linear | (page_size - 1));
     }
     const unsigned at = index(linear);
     entries_[at] = entry;
@@ -30,8 +31,7 @@ void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
 void Tlb::clear() {
     for (unsigned i = 0; i < logged_; ++i) invalidate(log_[i]);
     logged_ = 0;
-    large_first_ = ~u64{0};
-    large_last_ = 0;
+    for (Range& range : large_) range = Range{};
 }
 
 void Tlb::clear_non_global() {
@@ -48,7 +48,8 @@ void Tlb::clear_non_global() {
 
 // The entry stays in the log, so that no entry is ever logged twice.
 void Tlb::clear_page(u64 linear) {
-    if (linear >= large_first_ && linear <= large_last_) return clear();
+    const Range& range = large_[linear >> 63];
+    if (linear >= range.first && linear <= range.last) return clear();
     const unsigned at = index(linear);
     const bool logged = filled_[at];
     invalidate(at);

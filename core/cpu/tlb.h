@@ -49,8 +49,11 @@ class Tlb {
     std::array<bool, kEntries> filled_{};
     std::array<u16, kEntries> log_{};
     unsigned logged_ = 0;
-    // Around all large pages filled since the last clear().
-    u64 large_first_ = ~u64{0}, large_last_ = 0;
+    // Around all large pages filled since the last clear(), for the lower and the upper half of the linear addresses.
+    struct Range {
+        u64 first = ~u64{0}, last = 0;
+    };
+    Range large_[2];
 };
 
 }  // namespace lodge

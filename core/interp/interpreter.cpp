@@ -21,9 +21,10 @@ void make_sentinel(Insn& sentinel, const Insn& last) {
     sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
 }
 
-bool is_software_interrupt(const Insn& insn) {
+// What may clear TF as its last act, so that no single step comes after it.
+bool enters_a_handler(const Insn& insn) {
     return insn.opcode == Opcode::INT || insn.opcode == Opcode::INT3 || insn.opcode == Opcode::INTO ||
-           insn.opcode == Opcode::INT1;
+           insn.opcode == Opcode::INT1 || insn.opcode == Opcode::SYSCALL;
 }
 
 // Binds `insn` as number `index` of its block, `offset` bytes from the start.
@@ -272,11 +273,10 @@ void Interpreter::step_watched() {
     const u64 retired = cpu_.state.retired, ip = cpu_.state.ip;
     step();
     if (!trap) return;
-    // A fault has cleared TF. So has INT n, and its handler is not stepped (SDM vol. 3, 17.3.1.4); what else clears TF
-    // still traps. A repetition traps after each element, before it retires.
+    // A fault has cleared TF. So may INT n and SYSCALL, and the handler is not stepped (SDM vol. 3, 17.3.1.4); what
+    // else clears TF still traps. A repetition traps after each element, before it retires.
     const bool between_elements = cpu_.flag(kFlagTrap) && cpu_.state.ip == ip;
-    const bool completed =
-        cpu_.state.retired != retired && (cpu_.flag(kFlagTrap) || !is_software_interrupt(single_[0]));
+    const bool completed = cpu_.state.retired != retired && (cpu_.flag(kFlagTrap) || !enters_a_handler(single_[0]));
     if (completed || between_elements) cpu_.single_step_trap();
 }
 

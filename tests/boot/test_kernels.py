@@ -17,8 +17,9 @@ def lines_of(path):
     return [line for line in text.splitlines() if re.match(r"ok |FAIL |done ", line)]
 
 
-def qemu_failures(image, output):
-    command = ["qemu-system-i386", "-accel", "tcg", "-cpu", "pentium3,+nx", "-M", "pc", "-m", "64", "-nodefaults",
+def qemu_failures(image, output, wide):
+    program, model = ("qemu-system-x86_64", "max") if wide else ("qemu-system-i386", "pentium3,+nx")
+    command = [program, "-accel", "tcg", "-cpu", model, "-M", "pc", "-m", "64", "-nodefaults",
                "-display", "none", "-no-reboot", "-drive", f"format=raw,snapshot=on,file={image}",
                "-debugcon", f"file:{output}", "-global", "isa-debugcon.iobase=0xe9",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
@@ -30,18 +31,18 @@ def qemu_failures(image, output):
 
 
 class Kernels(BootTest):
-    def run_kernel(self, name, least):
+    def run_kernel(self, name, least, wide=False):
         image = SECTORS / f"kernel_{name}.img"
         output = self.folder / "debugcon"
         # The paging kernel expects 36 physical address bits and no long mode.
-        result = lodge("run", "--cpu", "pentium4", "--disk", f"{image},format=raw,mode=shared",
+        result = lodge("run", "--cpu", "x86-64-v2" if wide else "pentium4", "--disk", f"{image},format=raw,mode=shared",
                        "--debugcon", f"file:{output}", "--serial", "null", "--display", "none", "--memory", 64, "--no-reboot")
         lines = lines_of(output)
         self.assertEqual([line for line in lines if line.startswith("FAIL ")], [], result.stderr)
         self.assertEqual(result.returncode, OK_STATUS, result.stderr)
         self.assertGreaterEqual(len(lines), least, "the kernel ended early")
         if os.environ.get("LODGE_KERNELS_QEMU"):
-            print(f"QEMU, {name}:", *qemu_failures(image, self.folder / "qemu"), sep="\n  ")
+            print(f"QEMU, {name}:", *qemu_failures(image, self.folder / "qemu", wide), sep="\n  ")
 
     def test_exceptions(self):
         self.run_kernel("exceptions", 160)
@@ -66,6 +67,9 @@ class Kernels(BootTest):
 
     def test_real(self):
         self.run_kernel("real", 35)
+
+    def test_long_mode(self):
+        self.run_kernel("long_mode", 45, wide=True)
 
 
 if __name__ == "__main__":

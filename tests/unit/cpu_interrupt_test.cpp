@@ -106,6 +106,18 @@ TEST_CASE("NMI ignores IF, wakes HLT, and blocks NMIs until IRET") {
     CHECK(rig.reg(kRax) == 1);
 }
 
+TEST_CASE("an IRET that faults ends the blocking of NMIs too") {
+    Rig rig;
+    rig.put(0x8020, {0x41, 0xBC, 0xFD, 0xFF, 0xCF});  // INC CX; MOV SP, FFFDh; IRET: #SS
+    rig.put(0x80C0, {0x43, 0xF4});                    // #SS: INC BX; HLT
+    rig.cpu.nmi();
+    CHECK(rig.engine.run(1) == ExitReason::budget);
+    rig.cpu.nmi();
+    CHECK(rig.engine.run(100) == ExitReason::halted);
+    CHECK(rig.reg(kRcx) == 2);
+    CHECK(rig.reg(kRbx) == 1);
+}
+
 TEST_CASE("INIT waits for nothing, STARTUP only for INIT's wait") {
     Rig rig;
     rig.put(kStart, {0xFA, 0xF4});
