@@ -19,13 +19,13 @@ class DirectBoot(BootTest):
             self.assertNotIn(b"SYSLINUX", guest.output)
             # 512 MiB is the default; the kernel keeps some of it for itself.
             guest.searched = 0
-            memory = int(guest.expect(r"Mem: +(\d+)").group(1))
+            memory = int(guest.expect(r"Mem: +(\d+)\s").group(1))
             self.assertTrue(450 * 1024 < memory < 512 * 1024, memory)
 
     def test_memory_option(self):
         append = ["--append", "console=ttyS0 panic=-1 lodge.mode=auto"]
         with Guest(*KERNEL, *INITRD, *append, *HEADLESS, *SERIAL, "--memory", 128) as guest:
-            memory = int(guest.expect(r"Mem: +(\d+)", BOOT_SECONDS).group(1))
+            memory = int(guest.expect(r"Mem: +(\d+)\s", BOOT_SECONDS).group(1))
             self.assertTrue(96 * 1024 < memory < 128 * 1024, memory)
             self.assert_exit(0, guest)
 
