@@ -1,5 +1,7 @@
 #include "core/machine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace lodge {
@@ -54,6 +56,13 @@ Result<void> load_pages(PhysicalMemory& memory, std::span<const u8> from) {
     return {};
 }
 
+// The seed of RDRAND: the host's on the realtime clock, fixed on the virtual one, where runs repeat.
+u64 entropy(ClockMode mode) {
+    u64 seed = 0x6C6F646765;
+    if (mode == ClockMode::realtime) static_cast<void>(getentropy(&seed, sizeof seed));
+    return seed;
+}
+
 }  // namespace
 
 Machine::Machine(const MachineConfig& config, Log& log)
@@ -64,7 +73,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Lo
     auto memory = PhysicalMemory::create(config.backing_bytes, machine->mmio_);
     if (!memory) return memory.error();
     machine->memory_ = std::move(*memory);
-    machine->cpu_ = std::make_unique<Cpu>(log, *machine->memory_, machine->ports_, machine->clock_, *config.cpu);
+    machine->cpu_ = std::make_unique<Cpu>(log, *machine->memory_, machine->ports_, machine->clock_, *config.cpu,
+                                          entropy(config.clock));
     Cpu* cpu = machine->cpu_.get();
     machine->inputs_.on_post([cpu] { cpu->request_attention(kAttentionKick); });
     machine->scheduler_.on_earlier([cpu] { cpu->request_attention(kAttentionKick); });

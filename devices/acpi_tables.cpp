@@ -13,7 +13,6 @@ namespace {
 using Blob = AcpiTables::Blob;
 
 constexpr u32 kHeaderSize = 36;  // DESCRIPTION_HEADER, ACPI 2.0 5.2.5
-constexpr u32 kHeaderLength = 4;
 constexpr u32 kHeaderChecksum = 9;
 constexpr u32 kFacsSize = 64;
 constexpr u32 kFadtSize = 244;

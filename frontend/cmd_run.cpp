@@ -94,7 +94,10 @@ class Session {
         }
     }
 
-    void stop() { pc_.machine().end(); }
+    void stop() {
+        pc_.machine().end();
+        pc_.abandon_ports();  // the guest may be waiting for a reader of its output
+    }
 
     bool read_input() {
         u8 bytes[kMostKeys];

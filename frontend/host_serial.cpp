@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -12,8 +14,17 @@
 
 namespace lodge {
 
+namespace {
+
+// A pipe that is ready takes this much without blocking (POSIX, PIPE_BUF).
+constexpr size_t kPart = 4096;
+// How long an abandoned port waits for a reader.
+constexpr int kLastMilliseconds = 500;
+
+}  // namespace
+
 AsyncWriter::AsyncWriter(int descriptor, bool owned)
-    : descriptor_(descriptor), owned_(owned), thread_([this] { run(); }) {}
+    : descriptor_(descriptor), owned_(owned), abandoned_(eventfd(0, EFD_CLOEXEC)), thread_([this] { run(); }) {}
 
 AsyncWriter::~AsyncWriter() {
     {
@@ -22,35 +33,45 @@ AsyncWriter::~AsyncWriter() {
     }
     changed_.notify_all();
     thread_.join();
+    close(abandoned_);
     if (owned_) close(descriptor_);
 }
 
 void AsyncWriter::write(std::span<const u8> bytes) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return waiting_.size() < kMostWaiting; });
+    changed_.wait(lock, [this] { return is_abandoned_ || waiting_.size() < kMostWaiting; });
+    if (waiting_.size() >= kMostWaiting) return;
     waiting_.insert(waiting_.end(), bytes.begin(), bytes.end());
     lock.unlock();
     changed_.notify_all();
 }
 
-namespace {
-
-// Everything, unless nobody reads any more.
-void write_all(int descriptor, std::span<const u8> bytes) {
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-        if (written > 0) {
-            bytes = bytes.subspan(static_cast<size_t>(written));
-        } else if (errno == EAGAIN) {
-            pollfd ready{descriptor, POLLOUT, 0};
-            poll(&ready, 1, -1);
-        } else if (errno != EINTR) {
-            return;
-        }
+void AsyncWriter::abandon() {
+    {
+        std::lock_guard lock(mutex_);
+        is_abandoned_ = true;
     }
+    changed_.notify_all();
+    static_cast<void>(eventfd_write(abandoned_, 1));
 }
 
-}  // namespace
+bool AsyncWriter::wait_for_room() {
+    pollfd sources[2] = {{descriptor_, POLLOUT, 0}, {abandoned_, POLLIN, 0}};
+    while (!sources[0].revents && !sources[1].revents) poll(sources, 2, -1);
+    if (!sources[0].revents) poll(sources, 1, kLastMilliseconds);
+    return sources[0].revents & POLLOUT;
+}
+
+// Everything, unless nobody reads any more.
+void AsyncWriter::write_all(std::span<const u8> bytes) {
+    while (!bytes.empty() && wait_for_room()) {
+        const ssize_t written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kPart));
+        if (written > 0)
+            bytes = bytes.subspan(static_cast<size_t>(written));
+        else if (errno != EINTR && errno != EAGAIN)
+            return;
+    }
+}
 
 void AsyncWriter::run() {
     std::vector<u8> batch;
@@ -62,13 +83,15 @@ void AsyncWriter::run() {
             batch.swap(waiting_);
         }
         changed_.notify_all();
-        write_all(descriptor_, batch);
+        write_all(batch);
         batch.clear();
     }
 }
 
 size_t SerialFeed::room() const {
-    const u64 under_way = sent_ - uart_.received_count();
+    const u64 received = uart_.received_count();
+    // More may have been received than was sent here, if somebody else sends, too.
+    const u64 under_way = sent_ > received ? sent_ - received : 0;
     const u64 taken = under_way + uart_.waiting();
     return taken < Uart::kBacklog ? static_cast<size_t>(Uart::kBacklog - taken) : 0;
 }

@@ -36,29 +36,37 @@ class HostPort : public CharPort {
   public:
     // What the host has to say goes to `feed`, until another call; null: it is not asked for.
     virtual void connect(SerialFeed*) {}
+    // The run is to end, whatever the host's reader does: from now on nobody waits for one that does not read.
+    virtual void abandon() {}
 };
 
 // A CharPort that hands bytes to a thread of its own, so that a slow terminal or pipe does not stop the guest. When
-// kMostWaiting bytes wait, the guest does wait: nothing is dropped.
+// kMostWaiting bytes wait, the guest does wait: nothing is dropped, unless the port is abandoned.
 class AsyncWriter final : public HostPort {
   public:
     // Writes to `descriptor`, which stays the caller's unless `owned`.
     AsyncWriter(int descriptor, bool owned);
-    // Writes what waits, then ends.
+    // Writes what waits, then ends. Once abandoned it waits a moment at most.
     ~AsyncWriter() override;
 
     void write(std::span<const u8> bytes) override;
+    void abandon() override;
 
   private:
     static constexpr size_t kMostWaiting = 1 << 20;
     void run();
+    void write_all(std::span<const u8> bytes);
+    // Waits until the descriptor takes a part. False: it never will, or not soon enough.
+    bool wait_for_room();
 
     int descriptor_;
     bool owned_;
+    int abandoned_;  // an eventfd: readable once the port is abandoned
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<u8> waiting_;
-    bool ending_ = false;
+    std::vector<u8> waiting_;    // under mutex_
+    bool ending_ = false;        // under mutex_
+    bool is_abandoned_ = false;  // under mutex_
     std::thread thread_;
 };
 

@@ -172,6 +172,11 @@ PcMachine::~PcMachine() {
     if (serial_) serial_->connect(nullptr);
 }
 
+void PcMachine::abandon_ports() {
+    for (HostPort* port : {serial_.get(), debug_.get()})
+        if (port) port->abandon();
+}
+
 Result<void> PcMachine::boot_directly(const RunConfig& config) {
     auto kernel = read_file("--kernel", config.kernel);
     if (!kernel) return kernel.error();

@@ -22,6 +22,8 @@ class PcMachine {
     Pc& pc() { return *pc_; }
     // Whether standard input leads to the guest's first serial port, and the way there. Null: it does not.
     SerialFeed* serial_from_stdin() { return serial_on_stdio_ ? serial_feed_.get() : nullptr; }
+    // From any thread: the run is to end, whatever the readers of its ports do.
+    void abandon_ports();
 
   private:
     PcMachine() = default;

@@ -105,7 +105,7 @@ Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::ke
 void add_run_options(CLI::App& command, RunConfig& config) {
     command.add_option("machine", config.machine_file, "machine file (TOML); its keys are these options' names")
         ->type_name("MACHINE.toml");
-    command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->expected(1)->allow_extra_args(false);
+    command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->allow_extra_args(false);
     for (const auto& [name, option] : value_options())
         command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE")->take_last();
     for (const auto& [name, option] : flag_options())

@@ -125,7 +125,7 @@ bool Cpu::write_slow(u64 linear, const void* value, unsigned size) {
 
 bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool user) {
     if (!long_mode()) linear &= 0xFFFFFFFF;
-    const TlbEntry& entry = (user ? user_tlb_ : supervisor_tlb_)->entry(linear);
+    const TlbEntry& entry = table_for(user).entry(linear);
     u8* host = reinterpret_cast<u8*>(linear + entry.addend);
     if (write && linear - entry.write_tag <= kPageSize - size) {
         std::memcpy(host, value, size);
@@ -145,35 +145,26 @@ bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool
 }
 
 bool Cpu::access_system(u64 linear, void* value, unsigned size, bool write) {
-    return access_linear(linear, value, size, write, false);
+    implicit_access_ = true;
+    const bool ok = access_linear(linear, value, size, write, false);
+    implicit_access_ = false;
+    return ok;
 }
 
 namespace {
 constexpr unsigned kProbePiece = 64;
 }
 
-bool Cpu::probe_write(Segment which, u64 offset, unsigned size) {
+bool Cpu::probe(Segment which, u64 offset, unsigned size, bool write) {
     const SegmentState& segment = state.segment(which);
-    if (static_cast<i64>(offset + size - 1) > segment.writable_span && !check_segment(which, offset, size, true))
-        return false;
+    const i64 span = write ? segment.writable_span : segment.readable_span;
+    if (static_cast<i64>(offset + size - 1) > span && !check_segment(which, offset, size, write)) return false;
+    const AccessKind access = write ? AccessKind::write : AccessKind::read;
     Translation translation;
     for (unsigned done = 0; done < size; done += kProbePiece) {
         const u64 linear = (segment.base + offset + done) & state.linear_mask;
         const unsigned piece = size - done < kProbePiece ? size - done : kProbePiece;
-        if (!translate_range(linear, piece, AccessKind::write, state.cpl == 3, translation)) return false;
-    }
-    return true;
-}
-
-bool Cpu::probe_read(Segment which, u64 offset, unsigned size) {
-    const SegmentState& segment = state.segment(which);
-    if (static_cast<i64>(offset + size - 1) > segment.readable_span && !check_segment(which, offset, size, false))
-        return false;
-    Translation translation;
-    for (unsigned done = 0; done < size; done += kProbePiece) {
-        const u64 linear = (segment.base + offset + done) & state.linear_mask;
-        const unsigned piece = size - done < kProbePiece ? size - done : kProbePiece;
-        if (!translate_range(linear, piece, AccessKind::read, state.cpl == 3, translation)) return false;
+        if (!translate_range(linear, piece, access, state.cpl == 3, translation)) return false;
     }
     return true;
 }
@@ -259,6 +250,7 @@ bool Cpu::port_read(u16 port, unsigned size, u32& value) {
     if (!check_port(port, size)) return false;
     begin_device_access();
     value = static_cast<u32>(ports_.read(port, size));
+    check_port_breakpoint(port, size);
     return true;
 }
 
@@ -266,6 +258,7 @@ bool Cpu::port_write(u16 port, unsigned size, u32 value) {
     if (!check_port(port, size)) return false;
     begin_device_access();
     ports_.write(port, size, value);
+    check_port_breakpoint(port, size);
     return true;
 }
 

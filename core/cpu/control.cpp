@@ -16,12 +16,14 @@ bool Cpu::set_cr0(u64 value) {
     if (paging_starts && (state.efer & kEferLme)) {
         if (!(state.cr4 & kCr4Pae)) return raise_gp(0);
         if (state.segment(Segment::cs).attributes & kSegmentLong) return raise_gp(0);
+        if ((state.tr.attributes & kSegmentType & ~2u) == 1) return raise_gp(0);  // a TSS of 16 bits
         state.efer |= kEferLma;
-    } else if (paging_starts && (state.cr4 & kCr4Pae)) {
+    } else if ((value & kCr0Pg) && (state.cr4 & kCr4Pae) && !long_mode() &&
+               ((old ^ value) & (kCr0Pg | kCr0Cd | kCr0Nw))) {  // SDM vol. 3, 4.4.1
         if (!load_pdptrs(state.cr3)) return false;
     }
     if (paging_stops) {
-        if (code64()) return raise_gp(0);
+        if (code64() || (state.cr4 & kCr4Pcide)) return raise_gp(0);
         state.efer &= ~kEferLma;
     }
     state.cr0 = value;
@@ -36,6 +38,8 @@ bool Cpu::set_cr0(u64 value) {
 
 bool Cpu::set_cr3(u64 value) {
     if (long_mode()) {
+        // Bit 63: keep what is cached of the new PCID. Nothing of another PCID is kept here, so that changes nothing.
+        if (state.cr4 & kCr4Pcide) value &= ~(u64{1} << 63);
         if (value & ~u64{0} << model_.physical_bits) return raise_gp(0);
     } else if ((state.cr0 & kCr0Pg) && (state.cr4 & kCr4Pae)) {
         if (!load_pdptrs(value)) return false;
@@ -47,9 +51,10 @@ bool Cpu::set_cr3(u64 value) {
 
 bool Cpu::set_cr4(u64 value) {
     u64 existing = 0;
-    const auto offers = [&](u32 feature, u64 bits_of_cr4) {
-        if (model_.features_edx & feature) existing |= bits_of_cr4;
+    const auto offers_by = [&](u32 word, u32 feature, u64 bits_of_cr4) {
+        if (word & feature) existing |= bits_of_cr4;
     };
+    const auto offers = [&](u32 feature, u64 bits_of_cr4) { offers_by(model_.features_edx, feature, bits_of_cr4); };
     offers(kCpuidVme, kCr4Vme | kCr4Pvi);
     offers(kCpuidTsc, kCr4Tsd | kCr4Pce);
     offers(kCpuidDe, kCr4De);
@@ -59,9 +64,17 @@ bool Cpu::set_cr4(u64 value) {
     offers(kCpuidPge, kCr4Pge);
     offers(kCpuidFxsr, kCr4Osfxsr);
     offers(kCpuidSse, kCr4Osxmmexcpt);
+    offers_by(model_.features_ecx, kCpuidPcid, kCr4Pcide);
+    offers_by(model_.features_ecx, kCpuidXsave, kCr4Osxsave);
+    offers_by(model_.structured_ebx, kCpuidFsgsbase, kCr4Fsgsbase);
+    offers_by(model_.structured_ebx, kCpuidSmep, kCr4Smep);
+    offers_by(model_.structured_ebx, kCpuidSmap, kCr4Smap);
+    offers_by(model_.structured_ecx, kCpuidUmip, kCr4Umip);
     if (value & ~existing) return raise_gp(0);
     const u64 changed = state.cr4 ^ value;
     if (long_mode() && !(value & kCr4Pae)) return raise_gp(0);
+    // PCIDs start in long mode, with PCID 0 (SDM vol. 3, 4.10.1).
+    if ((changed & value & kCr4Pcide) && (!long_mode() || (state.cr3 & 0xFFF))) return raise_gp(0);
     const u64 old = state.cr4;
     state.cr4 = value;
     constexpr u64 kReloading = kCr4Pae | kCr4Pge | kCr4Pse | kCr4Smep;  // SDM vol. 3, 4.4.1
@@ -70,18 +83,37 @@ bool Cpu::set_cr4(u64 value) {
         state.cr4 = old;
         return false;
     }
-    if (changed & (kCr4Pae | kCr4Pge | kCr4Pse | kCr4Smep | kCr4Smap)) flush_tlb(true);
+    if (changed & (kCr4Pae | kCr4Pge | kCr4Pse | kCr4Smep | kCr4Smap | kCr4Pcide)) flush_tlb(true);
     return true;
 }
 
 bool Cpu::set_efer(u64 value) {
     u64 existing = 0;
     if (model_.extended_edx & kCpuidNx) existing |= kEferNxe;
-    if (model_.extended_edx & kCpuidLm) existing |= kEferSce | kEferLme | kEferLma;
+    if (model_.extended_edx & kCpuidLm) existing |= kEferLme | kEferLma;
+    if (model_.extended_edx & kCpuidSyscall) existing |= kEferSce;
     if (value & ~existing) return raise_gp(0);
     if ((state.cr0 & kCr0Pg) && ((value ^ state.efer) & kEferLme)) return raise_gp(0);
     state.efer = (value & ~kEferLma) | (state.efer & kEferLma);
     flush_tlb(true);
+    return true;
+}
+
+bool Cpu::set_xcr0(u64 value) {
+    if (!(value & kXcr0X87) || (value & ~(kXcr0X87 | kXcr0Sse))) return raise_gp(0);
+    xcr0_ = value;
+    return true;
+}
+
+// Of the entries that are kept all belong to the present PCID or are global; forgetting too many is permitted.
+bool Cpu::invalidate_pcid(u64 type, u64 pcid, u64 linear) {
+    if (type > 3 || pcid >> 12) return raise_gp(0);
+    if (type <= 1 && pcid != 0 && !(state.cr4 & kCr4Pcide)) return raise_gp(0);
+    if (type == 0 && !canonical(linear)) return raise_gp(0);
+    if (type == 0)
+        invalidate_page(linear);
+    else
+        flush_tlb(/*global_too=*/type == 2);
     return true;
 }
 
@@ -90,7 +122,16 @@ namespace {
 constexpr u32 kMsrTsc = 0x10, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE, kMsrSysenterCs = 0x174,
               kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176, kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A,
               kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200, kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF,
-              kMsrEfer = 0xC0000080;
+              kMsrArchCapabilities = 0x10A, kMsrEfer = 0xC0000080;
+
+// IA32_ARCH_CAPABILITIES: an interpreter does not run ahead of its checks, and has no buffers to leak from. RDCL_NO,
+// SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO,
+// GDS_NO, RFDS_NO (SDM vol. 4, table 2-2).
+constexpr u64 kArchCapabilities = 1u << 0 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 13 | 1u << 14 |
+                                  1u << 15 | 1u << 20 | 1u << 24 | 1u << 26 | 1u << 27;
+// IA32_MISC_ENABLE: fast strings; and of what may be set, what changes nothing here: automatic thermal control,
+// xTPR messages off.
+constexpr u64 kMiscEnableWritable = 1u << 0 | 1u << 3 | 1u << 23;
 
 // IA32_MTRR_FIX64K_00000, FIX16K_80000, FIX16K_A0000, FIX4K_C0000 .. FIX4K_F8000.
 int fixed_mtrr(u32 index) {
@@ -149,6 +190,10 @@ bool Cpu::read_msr(u32 index, u64& value) {
             if (!has(kCpuidMtrr)) return raise_gp(0);
             value = 0x500 | kVariableMtrrs;  // write-combining and fixed ranges
             return true;
+        case kMsrArchCapabilities:
+            if (!(model_.structured_edx & kCpuidArchCapabilities)) return raise_gp(0);
+            value = kArchCapabilities;
+            return true;
         case kMsrSysenterCs:
             value = sysenter_cs_;
             return has(kCpuidSep) || raise_gp(0);
@@ -204,16 +249,16 @@ bool Cpu::write_msr(u32 index, u64 value) {
         case kMsrMcgStatus:
             return true;
         case kMsrSysenterCs:
+            if (!has(kCpuidSep)) return raise_gp(0);
             sysenter_cs_ = value & 0xFFFFFFFF;
-            return has(kCpuidSep) || raise_gp(0);
+            return true;
         case kMsrSysenterEsp:
-            sysenter_esp_ = value;
-            return has(kCpuidSep) || raise_gp(0);
         case kMsrSysenterEip:
-            sysenter_eip_ = value;
-            return has(kCpuidSep) || raise_gp(0);
+            if (!has(kCpuidSep) || !canonical(value)) return raise_gp(0);
+            (index == kMsrSysenterEsp ? sysenter_esp_ : sysenter_eip_) = value;
+            return true;
         case kMsrMiscEnable:
-            misc_enable_ = value;
+            misc_enable_ = value & kMiscEnableWritable;
             return true;
         case kMsrPat:
             if (!has(kCpuidPat) || !valid_memory_types(value, true)) return raise_gp(0);

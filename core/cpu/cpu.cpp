@@ -3,13 +3,15 @@
 
 namespace lodge {
 
-Cpu::Cpu(Log& log, PhysicalMemory& memory, AddressSpace& ports, GuestClock& clock, const CpuModel& model)
+Cpu::Cpu(Log& log, PhysicalMemory& memory, AddressSpace& ports, GuestClock& clock, const CpuModel& model, u64 seed)
     : log_(log),
       memory_(memory),
       ports_(ports),
       clock_(clock),
       model_(model),
+      random_(seed),
       supervisor_tlb_(std::make_unique<Tlb>()),
+      open_tlb_(std::make_unique<Tlb>()),
       user_tlb_(std::make_unique<Tlb>()),
       empty_tlb_(std::make_unique<Tlb>()) {
     memory_.add_listener(*this);
@@ -37,6 +39,7 @@ void Cpu::reset() {
     for (u64& value : mtrr_fixed_) value = 0;
     for (u64& value : mtrr_variable_) value = 0;
     misc_enable_ = 1;
+    xcr0_ = kXcr0X87;
     state.cr0 = 0;
     a20_ = true;
     init();
@@ -55,7 +58,10 @@ void Cpu::init() {
     for (u64& value : state.dr) value = 0;
     state.dr[6] = 0xFFFF0FF0;
     state.dr[7] = 0x400;
-    for (unsigned i = 0; i < 6; ++i) set_real_mode_segment(static_cast<Segment>(i), 0);
+    for (unsigned i = 0; i < 6; ++i) {
+        state.segments[i] = SegmentState{};  // limits and rights of protected mode do not survive
+        set_real_mode_segment(static_cast<Segment>(i), 0);
+    }
     SegmentState& cs = state.segment(Segment::cs);
     cs.selector = 0xF000;
     cs.base = cs.descriptor_base = 0xFFFF0000;
@@ -125,7 +131,7 @@ void Cpu::set_system_flags(u32 value) {
     constexpr u32 kExisting =
         kFlagTrap | kFlagInterrupt | kFlagDirection | kFlagIopl | kFlagNestedTask | kFlagResume | kFlagVirtual8086;
     u32 existing = kExisting | kFlagAlignmentCheck;
-    if (model_.features_edx) existing |= kFlagId;
+    if (model_.has_cpuid) existing |= kFlagId;
     if (model_.features_edx & kCpuidVme) existing |= kFlagVirtualInterrupts;
     const u32 changed = state.system_flags ^ (value & existing);
     state.system_flags = value & existing;
@@ -142,7 +148,7 @@ void Cpu::mode_changed() {
         for (SegmentState& segment : state.segments) update_spans(segment);
     }
     const bool check_alignment = (state.cr0 & kCr0Am) && flag(kFlagAlignmentCheck) && state.cpl == 3;
-    tlb_ = check_alignment ? empty_tlb_.get() : state.cpl == 3 ? user_tlb_.get() : supervisor_tlb_.get();
+    tlb_ = check_alignment ? empty_tlb_.get() : &table_for(state.cpl == 3);
     if (cs.base != code_base_ || cs.limit != code_limit_) {
         code_base_ = cs.base;
         code_limit_ = cs.limit;
@@ -152,7 +158,7 @@ void Cpu::mode_changed() {
 }
 
 void Cpu::flush_tlb(bool global_too) {
-    for (Tlb* tlb : {supervisor_tlb_.get(), user_tlb_.get()}) {
+    for (Tlb* tlb : {supervisor_tlb_.get(), open_tlb_.get(), user_tlb_.get()}) {
         if (global_too)
             tlb->clear();
         else
@@ -163,8 +169,7 @@ void Cpu::flush_tlb(bool global_too) {
 }
 
 void Cpu::invalidate_page(u64 linear) {
-    supervisor_tlb_->clear_page(linear);
-    user_tlb_->clear_page(linear);
+    for (Tlb* tlb : {supervisor_tlb_.get(), open_tlb_.get(), user_tlb_.get()}) tlb->clear_page(linear);
     ++generation_;
     mode_changed();
 }
@@ -176,8 +181,7 @@ void Cpu::on_code_written(u64 backing_page, unsigned offset, unsigned length) {
 
 void Cpu::on_write_watched(u64 backing_page) {
     const u8* host = memory_.backing().data() + backing_page * kPageSize;
-    supervisor_tlb_->forbid_writes(host);
-    user_tlb_->forbid_writes(host);
+    for (Tlb* tlb : {supervisor_tlb_.get(), open_tlb_.get(), user_tlb_.get()}) tlb->forbid_writes(host);
 }
 
 void Cpu::on_map_changed() {
@@ -193,6 +197,15 @@ bool Cpu::raise(Exception vector, u32 error) {
 void Cpu::begin_device_access() {
     clock_.set_position(state.retired + (current ? current->block_index : 0));
     stop = true;
+}
+
+// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
+u64 Cpu::random() {
+    random_ += 0x9E3779B97F4A7C15;
+    u64 mixed = random_;
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9;
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB;
+    return mixed ^ mixed >> 31;
 }
 
 u64 Cpu::tsc() {
@@ -242,7 +255,7 @@ void fpu_state(StateIo& io, FpuState& fpu) {
 void Cpu::save_or_load(StateIo& io) {
     static constexpr std::string_view kSegmentNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
     u32 attention_bits = attention.load() & ~kAttentionKick;
-    io.section("cpu", 1, [&] {
+    io.section("cpu", 2, [&] {
         io.field("gpr", state.gpr);
         io.field("ip", state.ip);
         io.field("status_low", state.status.low);
@@ -285,12 +298,15 @@ void Cpu::save_or_load(StateIo& io) {
         io.field("mtrr_fixed", mtrr_fixed_);
         io.field("mtrr_variable", mtrr_variable_);
         io.field("misc_enable", misc_enable_);
+        io.field("xcr0", xcr0_);
+        io.field("random", random_);
     });
     if (!io.loading()) return;
     fault_.reset();
     current = nullptr;
     state.gpr[kNoRegister] = 0;
     state.cpl &= 3;
+    xcr0_ = (xcr0_ & kXcr0Sse) | kXcr0X87;
     attention.store(attention_bits | (attention.load() & kAttentionKick));
     flush_tlb(true);
 }

@@ -43,7 +43,9 @@ class CodeCache {
 
 class Cpu final : public CpuPins, private MemoryListener {
   public:
-    Cpu(Log& log, PhysicalMemory& memory, AddressSpace& ports, GuestClock& clock, const CpuModel& model);
+    // `seed`: of the numbers that RDRAND and RDSEED give.
+    Cpu(Log& log, PhysicalMemory& memory, AddressSpace& ports, GuestClock& clock, const CpuModel& model,
+        u64 seed = 0x6C6F646765);
     ~Cpu() override;
 
     // Before the first instruction.
@@ -162,8 +164,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     }
     // Checks an access of `size` bytes (any size) as a write without making it: for instructions that must know before
     // they change anything. The same for reading.
-    bool probe_write(Segment segment, u64 offset, unsigned size);
-    bool probe_read(Segment segment, u64 offset, unsigned size);
+    bool probe_write(Segment segment, u64 offset, unsigned size) { return probe(segment, offset, size, true); }
+    bool probe_read(Segment segment, u64 offset, unsigned size) { return probe(segment, offset, size, false); }
 
     // --- Memory by linear address with the rights of the current privilege.
     template <class T>
@@ -270,7 +272,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool interrupt_return(unsigned operand_size, u64 next_ip);
     // Tasks (task_switch.cpp)
     enum class TaskSwitch : u8 { jump, call, iret, interrupt };
-    bool switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code);
+    // `external`: the error codes' EXT bit.
+    bool switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code, u32 external = 0);
 
     // Sets the instruction pointer for a near branch; #GP when it is outside CS.
     bool branch_to(u64 target) {
@@ -289,18 +292,26 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool set_cr3(u64 value);
     bool set_cr4(u64 value);
     bool set_efer(u64 value);
+    // XCR0, the state components that XSAVE may handle (SDM vol. 1, 13.3). False: #GP, recorded.
+    u64 xcr0() const { return xcr0_; }
+    bool set_xcr0(u64 value);
     bool read_msr(u32 index, u64& value);
     bool write_msr(u32 index, u64 value);
     bool read_dr(unsigned index, u64& value);
     bool write_dr(unsigned index, u64 value);
     void invalidate_page(u64 linear);
+    // INVPCID (SDM vol. 2): `type` 0 to 3, the descriptor's two halves.
+    bool invalidate_pcid(u64 type, u64 pcid, u64 linear);
     void flush_tlb(bool global_too);
     u64 tsc();
+    // The next number of the machine's seeded source.
+    u64 random();
 
     // Debug traps (debug.cpp): notes DR6 conditions, delivered after the instruction.
     void trap_after(u64 dr6_bits);
     bool code_breakpoint_at(u64 linear) const;
     void check_data_breakpoint(u64 linear, unsigned size, bool write);
+    void check_port_breakpoint(u16 port, unsigned size);
     // Raises #DB (a fault) for the code breakpoint there; returns false.
     bool take_code_breakpoint(u64 linear);
     // TF was set before the instruction that has just completed.
@@ -330,6 +341,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     void on_write_watched(u64 backing_page) override;
     void on_map_changed() override;
 
+    bool probe(Segment segment, u64 offset, unsigned size, bool write);
     bool check_segment(Segment segment, u64 offset, unsigned size, bool write);
     bool read_slow(u64 linear, void* value, unsigned size);
     bool write_slow(u64 linear, const void* value, unsigned size);
@@ -344,6 +356,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool translate(u64 linear, AccessKind access, bool user, u64& physical);
     struct WalkResult {
         u64 physical = 0;
+        u64 page_size = kPageSize;
         bool writable = false, user = false, executable = true, global = false, dirty = false;
     };
     // 0: ok; else the #PF error code's bits P and RSVD (present bit set when a permission could be at fault).
@@ -351,6 +364,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool walk_legacy(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error);
     bool walk_wide(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error);
     bool permitted(const WalkResult& result, AccessKind access, bool user) const;
+    // Whether the supervisor may touch pages of the user now although CR4.SMAP is set.
+    bool user_pages_open() const { return flag(kFlagAlignmentCheck) && !implicit_access_; }
+    Tlb& table_for(bool user);
     void fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind access);
     bool page_fault(u64 linear, AccessKind access, bool user, u32 error);
     bool load_pdptrs(u64 cr3);
@@ -384,14 +400,15 @@ class Cpu final : public CpuPins, private MemoryListener {
     // The descriptor's linear address; raises `vector` with the selector when it is outside its table.
     bool descriptor_address(u16 selector, Exception vector, u64& linear, u32 external = 0);
     bool read_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u32 external = 0);
-    bool read_wide_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u64& base, u32& upper);
+    // A descriptor of 16 bytes, in long mode: `upper` is its third dword.
+    bool read_wide_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u32& upper);
     // #GP(0) when an IP is outside the code segment, or not canonical in 64-bit code.
     bool check_target_offset(const Descriptor& code, u64 offset);
     bool set_accessed(u16 selector, Descriptor& descriptor);
     void set_segment(Segment segment, u16 selector, const Descriptor& descriptor);
     void update_spans(SegmentState& segment);
     void set_system_segment(SegmentState& segment, u16 selector, const Descriptor& descriptor);
-    bool set_system_segment_of(SegmentState& segment, u16 selector, const Descriptor& descriptor);
+    bool read_system_base(u16 selector, const Descriptor& descriptor, u64& base);
     bool set_busy(u16 selector, Descriptor& descriptor, bool busy);
     bool inspect_descriptor(u16 selector, Descriptor& descriptor);
     void load_code_segment(u16 selector, const Descriptor& descriptor, unsigned cpl);
@@ -413,8 +430,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool iret_protected(unsigned operand_size);
     void set_returned_flags(u64 flags, unsigned operand_size, unsigned old_cpl, unsigned old_iopl);
 
-    void set_flat_segments(u16 code, u16 stack, unsigned cpl);
-    void set_long_segments(u16 code, u16 stack, unsigned cpl, bool code64);
+    void set_flat_segments(u16 code, u16 stack, unsigned cpl, u32 code_width = kSegmentBig);
+    void set_long_segments(u16 code, u16 stack, unsigned cpl);
     bool tss_stack(unsigned offset, u32 error, u64& pointer);
     bool enter_long(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
     bool iret_long(unsigned operand_size);
@@ -423,15 +440,16 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool read_long_msr(u32 index, u64& value, bool& known);
     bool write_long_msr(u32 index, u64 value, bool& known);
     bool noncanonical(u64 linear);
+    bool touches_memory_operand(u64 linear) const;
 
     // --- Task switches (task_switch.cpp)
     struct TaskImage;
     bool read_task_field(u64 address, unsigned size, u64& value);
     bool read_task(u64 base, bool wide, TaskImage& image);
     bool save_task(bool wide, u64 return_ip, u32 flags);
-    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code);
-    bool load_task_ldt(u16 selector);
-    bool load_task_segments(const TaskImage& image, bool wide);
+    bool enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code, u32 external);
+    bool load_task_ldt(u16 selector, u32 external);
+    bool load_task_segments(const TaskImage& image, bool wide, u32 external);
 
     // --- Interrupts (interrupt.cpp)
     bool enter_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
@@ -475,11 +493,16 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 mtrr_fixed_[11] = {};
     u64 mtrr_variable_[16] = {};
     u64 misc_enable_ = 1;
+    u64 xcr0_ = kXcr0X87;
+    u64 random_ = 0;
+    // While the CPU looks at its own structures (descriptor tables, TSS), whatever CPL is: SDM vol. 3, 4.6.1.
+    bool implicit_access_ = false;
 
-    // One table per privilege, so that a change of CPL costs nothing, and one that is always empty, for when every
-    // access must be looked at (alignment checks).
+    // One table per set of rights, so that a change of CPL or (with SMAP) of AC costs nothing: supervisor, supervisor
+    // with the user's pages open (CR4.SMAP and EFLAGS.AC), user; and one that is always empty, for when every access
+    // must be looked at (alignment checks).
     Tlb* tlb_ = nullptr;
-    std::unique_ptr<Tlb> supervisor_tlb_, user_tlb_, empty_tlb_;
+    std::unique_ptr<Tlb> supervisor_tlb_, open_tlb_, user_tlb_, empty_tlb_;
 };
 
 }  // namespace lodge

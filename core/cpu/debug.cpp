@@ -7,7 +7,6 @@ namespace {
 
 constexpr u64 kDr6Single = 1u << 14;
 constexpr u64 kDr6Access = 1u << 13;
-constexpr u64 kDr7GeneralDetect = 1u << 13;
 
 bool enabled(u64 dr7, unsigned index) {
     return bits(dr7, index * 2, 2) != 0;
@@ -19,6 +18,13 @@ unsigned condition(u64 dr7, unsigned index) {
 unsigned length(u64 dr7, unsigned index) {
     static constexpr unsigned kLengths[4] = {1, 2, 8, 4};
     return kLengths[bits(dr7, 18 + index * 4, 2)];
+}
+
+// Whether [first, first + size) touches what breakpoint `index` covers.
+bool overlaps(const CpuState& state, unsigned index, u64 first, unsigned size) {
+    const unsigned covered = length(state.dr[7], index);
+    const u64 start = state.dr[index] & ~u64{covered - 1};
+    return first < start + covered && start < first + size;
 }
 
 }  // namespace
@@ -34,7 +40,9 @@ bool Cpu::take_code_breakpoint(u64 linear) {
     for (unsigned i = 0; i < 4; ++i)
         if (condition(state.dr[7], i) == 0 && state.dr[i] == linear) hit |= u64{1} << i;
     state.dr[6] |= hit;
-    return raise(Exception::DB);
+    raise(Exception::DB);
+    fault_->code_breakpoint = true;
+    return false;
 }
 
 bool Cpu::data_breakpoint_in_page(u64 linear) const {
@@ -53,10 +61,20 @@ void Cpu::check_data_breakpoint(u64 linear, unsigned size, bool write) {
     u64 hit = 0;
     for (unsigned i = 0; i < 4; ++i) {
         const unsigned kind = condition(state.dr[7], i);
-        if (!enabled(state.dr[7], i) || !(kind == 3 || (kind == 1 && write))) continue;
-        const u64 first = state.dr[i] & ~u64{length(state.dr[7], i) - 1};
-        if (linear < first + length(state.dr[7], i) && first < linear + size) hit |= u64{1} << i;
+        if (enabled(state.dr[7], i) && (kind == 3 || (kind == 1 && write)) && overlaps(state, i, linear, size))
+            hit |= u64{1} << i;
     }
+    if (hit) trap_after(hit);
+}
+
+// R/Wn = 10b with CR4.DE: ports.
+void Cpu::check_port_breakpoint(u16 port, unsigned size) {
+    if (!(state.cr4 & kCr4De) || !(state.dr[7] & 0xFF)) [[likely]]
+        return;
+    u64 hit = 0;
+    for (unsigned i = 0; i < 4; ++i)
+        if (enabled(state.dr[7], i) && condition(state.dr[7], i) == 2 && overlaps(state, i, port, size))
+            hit |= u64{1} << i;
     if (hit) trap_after(hit);
 }
 
@@ -71,7 +89,8 @@ void Cpu::single_step_trap() {
 }
 
 void Cpu::take_trap() {
-    clear_attention(kAttentionTrap);
+    clear_attention(kAttentionTrap | kAttentionHalted);  // a stepped HLT goes on
+    state.halted = false;
     state.dr[6] |= pending_dr6;
     pending_dr6 = 0;
     raise(Exception::DB);
@@ -94,7 +113,6 @@ bool Cpu::debug_register_index(unsigned& index) {
         index += 2;
     }
     if (state.dr[7] & kDr7GeneralDetect) {
-        state.dr[7] &= ~kDr7GeneralDetect;
         state.dr[6] |= kDr6Access;
         return raise(Exception::DB);
     }
@@ -113,7 +131,7 @@ bool Cpu::write_dr(unsigned index, u64 value) {
     if (!debug_register_index(index)) return false;
     if (index >= 6 && code64() && value >> 32) return raise_gp(0);
     if (index == 6) value = (value & 0xE00F) | 0xFFFF0FF0;
-    if (index == 7) value = (value & 0xFFFF2BFF) | 0x400;
+    if (index == 7) value = (value & 0xFFFF23FF) | 0x400;
     state.dr[index] = value;
     flush_tlb(true);
     update_single_attention();

@@ -39,6 +39,7 @@ struct PendingFault {
     Exception vector = Exception::DE;
     bool has_error = false;
     u32 error = 0;
+    bool code_breakpoint = false;  // the #DB of an instruction breakpoint
 };
 
 constexpr bool has_error_code(Exception vector) {

@@ -275,23 +275,13 @@ bool Cpu::iret_protected(unsigned operand_size) {
 }
 
 bool Cpu::interrupt_return(unsigned operand_size, u64 next_ip) {
-    bool ok;
-    if (!protected_mode()) {
-        ok = iret_real(operand_size);
-    } else if (v86()) {
-        if (iopl() < 3) return raise_gp(0);
-        ok = iret_real(operand_size);
-    } else if (long_mode()) {
-        ok = iret_long(operand_size);
-    } else if (flag(kFlagNestedTask)) {
-        u16 link = 0;
-        if (!read_system<u16>(state.tr.base, link)) return false;
-        ok = switch_task(link, TaskSwitch::iret, next_ip, std::nullopt);
-    } else {
-        ok = iret_protected(operand_size);
-    }
-    if (ok) nmi_blocked_ = false;
-    return ok;
+    if (v86() && iopl() < 3) return raise_gp(0);
+    nmi_blocked_ = false;  // even if it faults on the way (SDM vol. 3, 27.2.3, "NMI unblocking due to IRET")
+    if (real_or_v86()) return iret_real(operand_size);
+    if (long_mode()) return iret_long(operand_size);
+    if (!flag(kFlagNestedTask)) return iret_protected(operand_size);
+    u16 link = 0;
+    return read_system<u16>(state.tr.base, link) && switch_task(link, TaskSwitch::iret, next_ip, std::nullopt);
 }
 
 }  // namespace lodge

@@ -24,8 +24,11 @@ u16 entry_selector(u64 msr) {
 
 }  // namespace
 
-void Cpu::set_flat_segments(u16 code, u16 stack, unsigned cpl) {
-    make_flat(state.segment(Segment::cs), code, kCodeType, cpl);
+// `code_width`: kSegmentBig or kSegmentLong.
+void Cpu::set_flat_segments(u16 code, u16 stack, unsigned cpl, u32 code_width) {
+    SegmentState& cs = state.segment(Segment::cs);
+    make_flat(cs, code, kCodeType, cpl);
+    cs.attributes = (cs.attributes & ~kSegmentBig) | code_width;
     make_flat(state.segment(Segment::ss), stack, kDataType, cpl);
     update_spans(state.segment(Segment::cs));
     update_spans(state.segment(Segment::ss));
@@ -42,13 +45,9 @@ void Cpu::enter_flat_protected(u16 code, u16 data) {
     }
 }
 
-// CS of 64-bit or 32-bit code and a flat SS, as SYSCALL and its kin load them in long mode.
-void Cpu::set_long_segments(u16 code, u16 stack, unsigned cpl, bool code64) {
-    set_flat_segments(code, stack, cpl);
-    if (!code64) return;
-    u32& attributes = state.segment(Segment::cs).attributes;
-    attributes = (attributes & ~kSegmentBig) | kSegmentLong;
-    mode_changed();
+// CS of 64-bit code and a flat SS, as SYSCALL and its kin load them.
+void Cpu::set_long_segments(u16 code, u16 stack, unsigned cpl) {
+    set_flat_segments(code, stack, cpl, kSegmentLong);
 }
 
 bool Cpu::sysenter() {
@@ -56,7 +55,7 @@ bool Cpu::sysenter() {
     if (!protected_mode() || selector == 0) return raise_gp(0);
     set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
     if (long_mode()) {
-        set_long_segments(selector, static_cast<u16>(selector + 8), 0, true);
+        set_long_segments(selector, static_cast<u16>(selector + 8), 0);
         state.gpr[kRsp] = sysenter_esp_;
         state.ip = sysenter_eip_;
         return true;
@@ -72,7 +71,7 @@ bool Cpu::sysexit(unsigned operand_size) {
     if (!protected_mode() || state.cpl != 0 || base == 0) return raise_gp(0);
     if (operand_size == 8) {
         if (!canonical(state.gpr[kRdx]) || !canonical(state.gpr[kRcx])) return raise_gp(0);
-        set_long_segments(static_cast<u16>((base + 32) | 3), static_cast<u16>((base + 40) | 3), 3, true);
+        set_long_segments(static_cast<u16>((base + 32) | 3), static_cast<u16>((base + 40) | 3), 3);
         state.gpr[kRsp] = state.gpr[kRcx];
         state.ip = state.gpr[kRdx];
         return true;

@@ -33,9 +33,11 @@ void Cpu::deliver_fault_as(bool trap) {
     for (;;) {
         fault_.reset();
         const std::optional<u32> error = fault.has_error ? std::optional<u32>(fault.error) : std::nullopt;
-        // Faults set RF in the saved flags so that a code breakpoint on the instruction does not come again.
+        // Faults set RF in the saved flags so that a code breakpoint on the instruction does not come again; after the
+        // breakpoint itself that is for its handler to do (SDM vol. 3, 2.3 "RF").
         saved_flags_ = eflags() | 0x02;
-        if (!trap && fault.vector != Exception::DF) saved_flags_ |= kFlagResume;
+        if (!trap && fault.vector != Exception::DF && !fault.code_breakpoint) saved_flags_ |= kFlagResume;
+        if (fault.vector == Exception::DB) state.dr[7] &= ~kDr7GeneralDetect;  // SDM vol. 3, 17.2.4 "GD"
         if (enter_interrupt(static_cast<u8>(fault.vector), EventKind::exception, state.ip, error)) return;
         const PendingFault second = *fault_;
         if (fault.vector == Exception::DF) return shutdown();
@@ -119,7 +121,7 @@ bool Cpu::enter_protected(u8 vector, EventKind kind, u64 return_ip, std::optiona
     if (!gate.system() || !(type == 5 || type == 6 || type == 7 || type == 0xE || type == 0xF)) return raise_gp(error);
     if (kind == EventKind::software && gate.dpl() < state.cpl) return raise_gp(error);
     if (!gate.present()) return raise(Exception::NP, error);
-    if (type == 5) return switch_task(gate.gate_selector(), TaskSwitch::interrupt, return_ip, error_code);
+    if (type == 5) return switch_task(gate.gate_selector(), TaskSwitch::interrupt, return_ip, error_code, external);
     return enter_gate(gate, return_ip, error_code, external);
 }
 
@@ -138,7 +140,7 @@ bool Cpu::enter_gate(const Descriptor& gate, u64 return_ip, std::optional<u32> e
     const unsigned cpl = inner ? code.dpl() : state.cpl;
 
     NewStack stack{*this, state.segment(Segment::ss), state.gpr[kRsp] & stack_mask(), cpl == 3};
-    stack.error = inner ? external : 0;
+    stack.error = external;
     u16 new_ss = state.segment(Segment::ss).selector;
     if (inner && !open_inner_stack(cpl, external, stack, new_ss)) return false;
 

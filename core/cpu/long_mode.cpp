@@ -14,16 +14,16 @@ bool Cpu::canonical(u64 linear) {
     return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear;
 }
 
-// A descriptor of 16 bytes: the base's upper half lies in the third dword.
-bool Cpu::read_wide_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u64& base, u32& upper) {
+bool Cpu::read_wide_descriptor(u16 selector, Exception vector, Descriptor& descriptor, u32& upper) {
+    const u32 error = selector & ~3u;
     u64 linear = 0, high = 0;
     if (!read_descriptor(selector, vector, descriptor)) return false;
-    if (!descriptor_address(static_cast<u16>(selector + 8), vector, linear)) return false;
-    if (!read_system<u64>(linear, high)) return false;
+    const u32 limit = selector & 4 ? state.ldtr.limit : state.gdtr.limit;
+    if ((selector | 7u) + 8 > limit) return raise(vector, error);
+    if (!descriptor_address(selector, vector, linear) || !read_system<u64>(linear + 8, high)) return false;
     upper = static_cast<u32>(high);
-    base = descriptor.base() | high << 32;
-    if (high >> 40 & 0x1F) return raise(vector, selector & ~3u);  // bits 12:8 of the fourth dword must be zero
-    return true;
+    constexpr u64 kType = u64{0x1F} << 40;  // bits 12:8 of the fourth dword: zero, so that it is no descriptor itself
+    return high & kType ? raise(vector, error) : true;
 }
 
 // RSPn (n 0..2) or, from 1 on, ISTn of the 64-bit TSS (SDM vol. 3, figure 7-11).
@@ -142,10 +142,9 @@ bool Cpu::load_outer_context(u16 selector, const Descriptor& code_descriptor, u1
 // A 64-bit call gate (type Ch, 16 bytes). SDM vol. 3, 5.8.3.1.
 bool Cpu::call_gate_long(u16 gate_selector, bool call, u64 next_ip) {
     Descriptor gate;
-    u64 unused = 0;
     u32 upper = 0;
     const u32 gate_error = gate_selector & ~3u;
-    if (!read_wide_descriptor(gate_selector, Exception::GP, gate, unused, upper)) return false;
+    if (!read_wide_descriptor(gate_selector, Exception::GP, gate, upper)) return false;
     if (!gate.present()) return raise(Exception::NP, gate_error);
     const u16 selector = gate.gate_selector();
     const u32 error = selector & ~3u;
@@ -175,44 +174,29 @@ bool Cpu::call_gate_long(u16 gate_selector, bool call, u64 next_ip) {
     return true;
 }
 
+// As Intel's CPUs, so in 64-bit code only; AMD's also have forms for compatibility and legacy mode.
 bool Cpu::syscall(u64 next_ip) {
-    if (!(state.efer & kEferSce) || !protected_mode()) return raise_ud();
-    const auto selector = static_cast<u16>(bits(star_, 32, 16) & ~u64{3});
-    if (!long_mode()) {  // AMD's legacy form: EIP and CS from STAR
-        state.gpr[kRcx] = next_ip & 0xFFFFFFFF;
-        set_system_flags(state.system_flags & ~(kFlagVirtual8086 | kFlagInterrupt | kFlagResume));
-        set_flat_segments(selector, static_cast<u16>(selector + 8), 0);
-        state.ip = star_ & 0xFFFFFFFF;
-        return true;
-    }
-    const bool from64 = code64();
+    if (!(state.efer & kEferSce) || !code64()) return raise_ud();
+    const auto selector = static_cast<u16>(bits(star_, 32, 16));
     state.gpr[kRcx] = next_ip;
-    state.gpr[11] = (eflags() | 0x02) & ~u64{kFlagResume};
+    state.gpr[11] = eflags() | 0x02;
     const u32 kept = eflags() & ~static_cast<u32>(flag_mask_);
-    set_long_segments(selector, static_cast<u16>(selector + 8), 0, true);
+    set_long_segments(selector & ~3u, static_cast<u16>(selector + 8), 0);
     set_eflags(kept & ~kFlagResume);
-    state.ip = from64 ? lstar_ : cstar_;
+    state.ip = lstar_;
     return true;
 }
 
 bool Cpu::sysret(unsigned operand_size) {
-    if (!(state.efer & kEferSce) || !protected_mode()) return raise_ud();
+    if (!(state.efer & kEferSce) || !code64()) return raise_ud();
     if (state.cpl != 0) return raise_gp(0);
-    const auto base = static_cast<u16>(bits(star_, 48, 16) & ~u64{3});
-    if (!long_mode()) {
-        const u64 target = state.gpr[kRcx] & 0xFFFFFFFF;
-        set_system_flags(state.system_flags | kFlagInterrupt);
-        set_flat_segments(base | 3, static_cast<u16>((base + 8) | 3), 3);
-        state.ip = target;
-        return true;
-    }
     const bool to64 = operand_size == 8;
     const u64 target = to64 ? state.gpr[kRcx] : state.gpr[kRcx] & 0xFFFFFFFF;
-    if (to64 && !canonical(target)) return raise_gp(0);  // as Intel: in ring 0, before the return
-    const u32 flags = static_cast<u32>(state.gpr[11]) & 0x003C7FD7;
-    const auto cs = static_cast<u16>(to64 ? base + 16 : base);
-    set_long_segments(cs | 3, static_cast<u16>((base + 8) | 3), 3, to64);
-    set_eflags(flags);
+    if (!canonical(target)) return raise_gp(0);  // in ring 0, before the return
+    const auto base = static_cast<u16>(bits(star_, 48, 16));
+    const auto code = static_cast<u16>((base + (to64 ? 16 : 0)) | 3);
+    set_flat_segments(code, static_cast<u16>((base + 8) | 3), 3, to64 ? kSegmentLong : kSegmentBig);
+    set_eflags(static_cast<u32>(state.gpr[11]) & 0x003C7FD7);
     state.ip = target;
     return true;
 }

@@ -42,7 +42,7 @@ struct Cpu::NewStack {
         const u64 last = offset + size - 1;
         const bool down = !(segment.attributes & kSegmentCode) && (segment.attributes & kSegmentExpandDown);
         const bool fits = down ? offset > segment.limit && last <= mask() : last <= segment.limit;
-        if (!fits) return cpu.raise(vector, error);
+        if (!fits || (segment.attributes & kSegmentUnusable)) return cpu.raise(vector, error);
         return cpu.access_linear((segment.base + offset) & 0xFFFFFFFF, value, size, write, user);
     }
 };

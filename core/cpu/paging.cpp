@@ -60,16 +60,27 @@ bool Cpu::permitted(const WalkResult& result, AccessKind access, bool user) cons
         if (!result.executable) return false;
         return user || !result.user || !(state.cr4 & kCr4Smep);
     }
-    if (!user && result.user && (state.cr4 & kCr4Smap) && !flag(kFlagAlignmentCheck)) return false;
+    if (!user && result.user && (state.cr4 & kCr4Smap) && !user_pages_open()) return false;
     if (access == AccessKind::write && !result.writable) return !user && !(state.cr0 & kCr0Wp);
     return true;
 }
 
+// Whether the current instruction's memory operand is what lies there, and not its implicit stack.
+bool Cpu::touches_memory_operand(u64 linear) const {
+    constexpr u64 kLargestOperand = 1024;  // XSAVE's area is 576 bytes
+    const Insn& insn = *current;
+    const u64 mask = ~u64{0} >> (64 - 8 * insn.address_size);
+    const u64 offset =
+        state.gpr[insn.base] + (state.gpr[insn.index] << insn.scale) + static_cast<u64>(insn.displacement);
+    return insn.has_memory() && linear - (state.segment(insn.segment).base + (offset & mask)) < kLargestOperand;
+}
+
 // #SS(0) for stack references, #GP(0) for others (SDM vol. 1, 3.3.7.1).
-bool Cpu::noncanonical(u64) {
+bool Cpu::noncanonical(u64 linear) {
     if (!current) return raise_gp(0);
-    const bool by_operand = current->has_memory() && current->segment == Segment::ss;
-    return by_operand || uses_stack(current->opcode) ? raise(Exception::SS, 0) : raise_gp(0);
+    const bool operand = current->has_memory() && (!uses_stack(current->opcode) || touches_memory_operand(linear));
+    const bool stack = operand ? current->segment == Segment::ss : uses_stack(current->opcode);
+    return stack ? raise(Exception::SS, 0) : raise_gp(0);
 }
 
 bool Cpu::page_fault(u64 linear, AccessKind access, bool user, u32 error) {
@@ -110,6 +121,7 @@ bool Cpu::walk_legacy(u64 linear, AccessKind access, bool user, WalkResult& resu
         result.physical = high << 32 | (directory & 0xFFC00000) | (linear & 0x3FF000);
         result.dirty = (directory & kDirty) || access == AccessKind::write;
         result.global = directory & kGlobal;
+        result.page_size = 1u << 22;
         return true;
     }
     const u64 table_address = physical_address((directory & 0xFFFFF000) + ((linear >> 12) & 0x3FF) * 4);
@@ -171,6 +183,7 @@ bool Cpu::walk_wide(u64 linear, AccessKind access, bool user, WalkResult& result
         result.physical = (entry & 0x000FFFFFFFFFF000 & ~page_mask) | (linear & page_mask & ~kPageMask);
         result.dirty = (entry & kDirty) || access == AccessKind::write;
         result.global = entry & kGlobal;
+        result.page_size = page_mask + 1;
         const int leaf = level - 1;
         for (int i = long_mode() ? 3 : 1; i > leaf; --i) mark(memory_, addresses[i], entries[i], kAccessed);
         mark(memory_, addresses[leaf], entries[leaf], kAccessed | (access == AccessKind::write ? kDirty : 0));
@@ -181,7 +194,7 @@ bool Cpu::walk_wide(u64 linear, AccessKind access, bool user, WalkResult& result
 bool Cpu::walk(u64 linear, AccessKind access, bool user, WalkResult& result, u32& error) {
     error = 0;
     if (!(state.cr0 & kCr0Pg)) {
-        result = {linear & ~kPageMask, true, true, true, false, true};
+        result = {linear & ~kPageMask, kPageSize, true, true, true, false, true};
         return true;
     }
     return state.cr4 & kCr4Pae ? walk_wide(linear, access, user, result, error)
@@ -200,10 +213,15 @@ bool Cpu::translate(u64 linear, AccessKind access, bool user, u64& physical) {
     return true;
 }
 
+Tlb& Cpu::table_for(bool user) {
+    if (user) return *user_tlb_;
+    return (state.cr4 & kCr4Smap) && user_pages_open() ? *open_tlb_ : *supervisor_tlb_;
+}
+
 void Cpu::fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind access) {
     u8* read = memory_.read_pointer(result.physical);
     if (!read || data_breakpoint_in_page(linear)) return;
-    Tlb& tlb = user ? *user_tlb_ : *supervisor_tlb_;
+    Tlb& tlb = table_for(user);
     const u64 page = linear & ~kPageMask;
     const u64 invalid = Tlb::invalid_tag(Tlb::index(linear));
     u8* write = memory_.write_pointer(result.physical);
@@ -214,7 +232,7 @@ void Cpu::fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind a
     entry.write_tag = writable ? page : invalid;
     entry.fetch_tag = permitted(result, AccessKind::fetch, user) ? page : invalid;
     entry.addend = reinterpret_cast<u64>(read) - page;
-    tlb.fill(linear, entry, result.global && (state.cr4 & kCr4Pge));
+    tlb.fill(linear, entry, result.global && (state.cr4 & kCr4Pge), result.page_size);
 }
 
 // SDM vol. 3, 4.4.1: the four PDPTEs are registers, loaded with CR3.

@@ -142,7 +142,11 @@ bool Cpu::load_ldtr(u16 selector) {
     if (!read_descriptor(selector, Exception::GP, descriptor)) return false;
     if (!descriptor.system() || descriptor.type() != 2) return raise_gp(error);
     if (!descriptor.present()) return raise(Exception::NP, error);
-    return set_system_segment_of(state.ldtr, selector, descriptor);
+    u64 base = 0;
+    if (!read_system_base(selector, descriptor, base)) return false;
+    set_system_segment(state.ldtr, selector, descriptor);
+    state.ldtr.base = base;
+    return true;
 }
 
 bool Cpu::load_tr(u16 selector) {
@@ -154,26 +158,23 @@ bool Cpu::load_tr(u16 selector) {
     const bool narrow_tss = descriptor.type() == 1 && !long_mode();
     if (!descriptor.system() || (descriptor.type() != 9 && !narrow_tss)) return raise_gp(error);
     if (!descriptor.present()) return raise(Exception::NP, error);
-    if (!set_system_segment_of(state.tr, selector, descriptor)) return false;
+    u64 base = 0;
+    if (!read_system_base(selector, descriptor, base)) return false;
     if (!set_busy(selector, descriptor, true)) return false;
-    state.tr.attributes |= 2;
+    set_system_segment(state.tr, selector, descriptor);
+    state.tr.base = base;
     return true;
 }
 
-// With the base of 64 bits that system descriptors have in long mode.
-bool Cpu::set_system_segment_of(SegmentState& segment, u16 selector, const Descriptor& descriptor) {
-    if (!long_mode()) {
-        set_system_segment(segment, selector, descriptor);
-        return true;
-    }
+// 64 bits in long mode.
+bool Cpu::read_system_base(u16 selector, const Descriptor& descriptor, u64& base) {
+    base = descriptor.base();
+    if (!long_mode()) return true;
     Descriptor wide;
-    u64 base = 0;
     u32 upper = 0;
-    if (!read_wide_descriptor(selector, Exception::GP, wide, base, upper)) return false;
-    if (!canonical(base)) return raise_gp(selector & ~3u);
-    set_system_segment(segment, selector, descriptor);
-    segment.base = base;
-    return true;
+    if (!read_wide_descriptor(selector, Exception::GP, wide, upper)) return false;
+    base |= u64{upper} << 32;
+    return canonical(base) ? true : raise_gp(selector & ~3u);
 }
 
 void Cpu::set_system_segment(SegmentState& segment, u16 selector, const Descriptor& descriptor) {
@@ -207,8 +208,9 @@ bool Cpu::load_access_rights(u16 selector, u32& rights) {
     if (!inspect_descriptor(selector, descriptor)) return false;
     if (descriptor.system()) {
         const unsigned type = descriptor.type();
-        constexpr u32 kValid = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 9 | 1u << 0xB | 1u << 0xC;
-        if (!(kValid >> type & 1)) return false;
+        constexpr u32 kValidLong = 1u << 2 | 1u << 9 | 1u << 0xB | 1u << 0xC;
+        constexpr u32 kValid = kValidLong | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5;
+        if (!((long_mode() ? kValidLong : kValid) >> type & 1)) return false;
     }
     rights = descriptor.high & 0x00FFFF00;
     return true;
@@ -219,8 +221,9 @@ bool Cpu::load_segment_limit(u16 selector, u32& limit) {
     if (!inspect_descriptor(selector, descriptor)) return false;
     if (descriptor.system()) {
         const unsigned type = descriptor.type();
-        constexpr u32 kValid = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 9 | 1u << 0xB;
-        if (!(kValid >> type & 1)) return false;
+        constexpr u32 kValidLong = 1u << 2 | 1u << 9 | 1u << 0xB;
+        constexpr u32 kValid = kValidLong | 1u << 1 | 1u << 3;
+        if (!((long_mode() ? kValidLong : kValid) >> type & 1)) return false;
     }
     limit = descriptor.limit();
     return true;

@@ -114,10 +114,11 @@ struct CpuState {
     const SegmentState& segment(Segment which) const { return segments[static_cast<u8>(which)]; }
 };
 
-// CR0, CR4 and EFER (SDM vol. 3, 2.5 and 2.2.1).
+// CR0, DR7, CR4 and EFER (SDM vol. 3, 2.5, 17.2.4 and 2.2.1).
 constexpr u64 kCr0Pe = 1u << 0, kCr0Mp = 1u << 1, kCr0Em = 1u << 2, kCr0Ts = 1u << 3, kCr0Et = 1u << 4,
               kCr0Ne = 1u << 5, kCr0Wp = 1u << 16, kCr0Am = 1u << 18, kCr0Nw = 1u << 29, kCr0Cd = 1u << 30,
               kCr0Pg = 1u << 31;
+constexpr u64 kDr7GeneralDetect = 1u << 13;
 constexpr u64 kCr4Vme = 1u << 0, kCr4Pvi = 1u << 1, kCr4Tsd = 1u << 2, kCr4De = 1u << 3, kCr4Pse = 1u << 4,
               kCr4Pae = 1u << 5, kCr4Mce = 1u << 6, kCr4Pge = 1u << 7, kCr4Pce = 1u << 8, kCr4Osfxsr = 1u << 9,
               kCr4Osxmmexcpt = 1u << 10, kCr4Umip = 1u << 11, kCr4Fsgsbase = 1u << 16, kCr4Pcide = 1u << 17,

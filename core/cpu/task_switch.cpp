@@ -66,13 +66,14 @@ bool Cpu::save_task(bool wide, u64 return_ip, u32 flags) {
     return true;
 }
 
-bool Cpu::switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code) {
-    if (long_mode()) return raise_gp(selector & ~3u);
-    const Exception wrong = how == TaskSwitch::iret || how == TaskSwitch::interrupt ? Exception::TS : Exception::GP;
-    const u32 error = selector & ~3u;
-    if (error == 0 || (selector & 4)) return raise(wrong, error);
+// SDM vol. 3, table 7-1 "Exception Conditions Checked During a Task Switch".
+bool Cpu::switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional<u32> error_code, u32 external) {
+    const u32 error = (selector & ~3u) | external;
+    if (long_mode()) return raise_gp(error);
+    const Exception wrong = how == TaskSwitch::iret ? Exception::TS : Exception::GP;
+    if ((selector & ~3u) == 0 || (selector & 4)) return raise(wrong, error);
     Descriptor descriptor;
-    if (!read_descriptor(selector, wrong, descriptor)) return false;
+    if (!read_descriptor(selector, wrong, descriptor, external)) return false;
     const unsigned type = descriptor.type();
     const bool busy = type & 2;
     if (!descriptor.system() || (type & ~0xAu) != 1 || busy != (how == TaskSwitch::iret)) return raise(wrong, error);
@@ -83,7 +84,7 @@ bool Cpu::switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional
     TaskImage image;
     if (!read_task(descriptor.base(), wide, image)) return false;
     const bool old_wide = state.tr.attributes & 8;
-    u32 flags = eflags() | 0x02;
+    u32 flags = how == TaskSwitch::interrupt ? saved_flags_ : eflags() | 0x02;
     if (how == TaskSwitch::iret) flags &= ~kFlagNestedTask;
     if (!save_task(old_wide, return_ip, flags)) return false;
 
@@ -99,13 +100,13 @@ bool Cpu::switch_task(u16 selector, TaskSwitch how, u64 return_ip, std::optional
     state.tr.attributes |= 2;
     state.cr0 |= kCr0Ts;
     if (nests) image.flags |= kFlagNestedTask;
-    if (enter_task(image, wide, error_code)) return true;
+    if (enter_task(image, wide, error_code, external)) return true;
     fault_in_new_context_ = true;
     return false;
 }
 
 // From here on faults belong to the new task (SDM vol. 3, 7.3, step 12 on).
-bool Cpu::enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code) {
+bool Cpu::enter_task(const TaskImage& image, bool wide, std::optional<u32> error_code, u32 external) {
     const u64 width = wide ? 0xFFFFFFFF : 0xFFFF;
     if (wide && (state.cr0 & kCr0Pg)) {
         if ((state.cr4 & kCr4Pae) && !load_pdptrs(image.cr3)) return false;
@@ -122,11 +123,11 @@ bool Cpu::enter_task(const TaskImage& image, bool wide, std::optional<u32> error
     for (unsigned i = 0; i < 6; ++i) load_null(kSegmentOrder[i], static_cast<u16>(image.segments[i]));
     state.ldtr.selector = static_cast<u16>(image.ldt);
     state.ldtr.attributes |= kSegmentUnusable;
-    if (!load_task_ldt(static_cast<u16>(image.ldt))) return false;
+    if (!load_task_ldt(static_cast<u16>(image.ldt), external)) return false;
     if (v86()) {
         state.cpl = 3;
         for (unsigned i = 0; i < 6; ++i) set_real_mode_segment(kSegmentOrder[i], static_cast<u16>(image.segments[i]));
-    } else if (!load_task_segments(image, wide)) {
+    } else if (!load_task_segments(image, wide, external)) {
         return false;
     }
     mode_changed();
@@ -140,24 +141,24 @@ bool Cpu::enter_task(const TaskImage& image, bool wide, std::optional<u32> error
     return (state.ip & width) <= state.segment(Segment::cs).limit ? true : raise_gp(0);
 }
 
-bool Cpu::load_task_ldt(u16 selector) {
+bool Cpu::load_task_ldt(u16 selector, u32 external) {
     if ((selector & ~3u) == 0) return true;
-    const u32 error = selector & ~3u;
+    const u32 error = (selector & ~3u) | external;
     Descriptor descriptor;
     if (selector & 4) return raise(Exception::TS, error);
-    if (!read_descriptor(selector, Exception::TS, descriptor)) return false;
+    if (!read_descriptor(selector, Exception::TS, descriptor, external)) return false;
     if (!descriptor.system() || descriptor.type() != 2 || !descriptor.present()) return raise(Exception::TS, error);
     set_system_segment(state.ldtr, selector, descriptor);
     return true;
 }
 
-bool Cpu::load_task_segments(const TaskImage& image, bool wide) {
+bool Cpu::load_task_segments(const TaskImage& image, bool wide, u32 external) {
     const auto cs = static_cast<u16>(image.segments[1]);
-    const u32 cs_error = cs & ~3u;
+    const u32 cs_error = (cs & ~3u) | external;
     const unsigned cpl = cs & 3;
     Descriptor code;
-    if (cs_error == 0) return raise(Exception::TS, 0);
-    if (!read_descriptor(cs, Exception::TS, code)) return false;
+    if ((cs & ~3u) == 0) return raise(Exception::TS, external);
+    if (!read_descriptor(cs, Exception::TS, code, external)) return false;
     if (!code.code() || (code.conforming() ? code.dpl() > cpl : code.dpl() != cpl))
         return raise(Exception::TS, cs_error);
     if (!code.present()) return raise(Exception::NP, cs_error);
@@ -166,17 +167,17 @@ bool Cpu::load_task_segments(const TaskImage& image, bool wide) {
 
     Descriptor stack;
     const auto ss = static_cast<u16>(image.segments[2]);
-    if (!check_stack_segment(ss, cpl, Exception::TS, stack, 0)) return false;
+    if (!check_stack_segment(ss, cpl, Exception::TS, stack, external)) return false;
     set_segment(Segment::ss, ss, stack);
 
     for (unsigned i = 0; i < (wide ? 6u : 4u); ++i) {
         const Segment which = kSegmentOrder[i];
         if (which == Segment::cs || which == Segment::ss) continue;
         const auto selector = static_cast<u16>(image.segments[i]);
-        const u32 error = selector & ~3u;
-        if (error == 0) continue;
+        const u32 error = (selector & ~3u) | external;
+        if ((selector & ~3u) == 0) continue;
         Descriptor data;
-        if (!read_descriptor(selector, Exception::TS, data)) return false;
+        if (!read_descriptor(selector, Exception::TS, data, external)) return false;
         if (data.system() || !data.readable()) return raise(Exception::TS, error);
         const bool conforming = data.code() && data.conforming();
         if (!conforming && (data.dpl() < cpl || data.dpl() < (selector & 3u))) return raise(Exception::TS, error);

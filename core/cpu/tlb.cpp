@@ -1,5 +1,7 @@
 #include "core/cpu/tlb.h"
 
+#include <algorithm>
+
 namespace lodge {
 
 Tlb::Tlb() {
@@ -12,7 +14,12 @@ void Tlb::invalidate(unsigned index) {
     filled_[index] = false;
 }
 
-void Tlb::fill(u64 linear, const TlbEntry& entry, bool global) {
+void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
+    if (page_size > kPageSize) {
+        Range& range = large_[linear >> 63];
+        range.first = std::min(range.first, linear & ~(page_size - 1));
+        range.last = std::max(range.last, linear | (page_size - 1));
+    }
     const unsigned at = index(linear);
     entries_[at] = entry;
     global_[at] = global;
@@ -24,6 +31,7 @@ void Tlb::fill(u64 linear, const TlbEntry& entry, bool global) {
 void Tlb::clear() {
     for (unsigned i = 0; i < logged_; ++i) invalidate(log_[i]);
     logged_ = 0;
+    for (Range& range : large_) range = Range{};
 }
 
 void Tlb::clear_non_global() {
@@ -40,6 +48,8 @@ void Tlb::clear_non_global() {
 
 // The entry stays in the log, so that no entry is ever logged twice.
 void Tlb::clear_page(u64 linear) {
+    const Range& range = large_[linear >> 63];
+    if (linear >= range.first && linear <= range.last) return clear();
     const unsigned at = index(linear);
     const bool logged = filled_[at];
     invalidate(at);

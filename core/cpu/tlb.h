@@ -30,11 +30,12 @@ class Tlb {
 
     TlbEntry& entry(u64 linear) { return entries_[index(linear)]; }
 
-    // Replaces the entry for `linear`'s page.
-    void fill(u64 linear, const TlbEntry& entry, bool global);
+    // Replaces the entry for `linear`'s page. `page_size`: of the guest's page, 4 KiB or more.
+    void fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size);
     void clear();
     // As a load of CR3 does: pages that are not global.
     void clear_non_global();
+    // The guest's page around `linear`, all of it: where large pages have been, everything goes.
     void clear_page(u64 linear);
     // Forgets the right to write through this host page (an address in the backing, 4096-aligned).
     void forbid_writes(const u8* host_page);
@@ -48,6 +49,11 @@ class Tlb {
     std::array<bool, kEntries> filled_{};
     std::array<u16, kEntries> log_{};
     unsigned logged_ = 0;
+    // Around all large pages filled since the last clear(), for the lower and the upper half of the linear addresses.
+    struct Range {
+        u64 first = ~u64{0}, last = 0;
+    };
+    Range large_[2];
 };
 
 }  // namespace lodge

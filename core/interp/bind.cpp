@@ -15,17 +15,33 @@ Opcode without_prefix(Opcode opcode) {
     return opcode;
 }
 
+// What no CpuFeature tells.
+bool lacks(const CpuModel& model, const Insn& insn) {
+    switch (insn.opcode) {
+        case Opcode::CPUID:
+            return !model.has_cpuid;
+        case Opcode::LAHF:
+        case Opcode::SAHF:
+            return insn.code_size == CodeSize::bits64 && !(model.extended_ecx & kCpuidLahf64);
+        case Opcode::NOP:  // 0F 1F and its neighbours came with the Pentium Pro
+            return insn.operands[0].kind != OperandKind::none && !has_feature(model, CpuFeature::cmov);
+        default:
+            return false;
+    }
+}
+
 }  // namespace
 
 InsnHandler bind(const Insn& decoded, const CpuModel& model) {
     Insn insn = decoded;
+    if (lacks(model, insn)) return chained<op_undefined>;
     if (!has_feature(model, required_feature(insn))) {
         insn.opcode = without_prefix(insn.opcode);
         if (!has_feature(model, required_feature(insn))) return chained<op_undefined>;
     }
     using Binder = InsnHandler (*)(const Insn&);
-    static constexpr Binder kBinders[] = {bind_integer, bind_move,   bind_branch, bind_shift,
-                                          bind_string,  bind_system, bind_x87,    bind_simd};
+    static constexpr Binder kBinders[] = {bind_integer, bind_move,      bind_branch, bind_shift, bind_string,
+                                          bind_system,  bind_extension, bind_xsave,  bind_x87,   bind_simd};
     for (const Binder binder : kBinders)
         if (const InsnHandler handler = binder(insn)) return handler;
     return chained<op_undefined>;

@@ -51,14 +51,16 @@ void ending(Cpu& cpu, const Insn* insn) {
 }
 
 // Each file of operations binds its own opcodes and returns null for others.
-InsnHandler bind_integer(const Insn& insn);  // ops_int.cpp
-InsnHandler bind_shift(const Insn& insn);    // ops_shift.cpp
-InsnHandler bind_move(const Insn& insn);     // ops_move.cpp
-InsnHandler bind_string(const Insn& insn);   // ops_string.cpp
-InsnHandler bind_branch(const Insn& insn);   // ops_branch.cpp
-InsnHandler bind_system(const Insn& insn);   // ops_system.cpp
-InsnHandler bind_x87(const Insn& insn);      // ops_x87.cpp
-InsnHandler bind_simd(const Insn& insn);     // ops_simd.cpp: MMX, SSE and later
+InsnHandler bind_integer(const Insn& insn);    // ops_int.cpp
+InsnHandler bind_shift(const Insn& insn);      // ops_shift.cpp
+InsnHandler bind_move(const Insn& insn);       // ops_move.cpp
+InsnHandler bind_string(const Insn& insn);     // ops_string.cpp
+InsnHandler bind_branch(const Insn& insn);     // ops_branch.cpp
+InsnHandler bind_system(const Insn& insn);     // ops_system.cpp
+InsnHandler bind_extension(const Insn& insn);  // ops_extension.cpp: small system instructions that came later
+InsnHandler bind_xsave(const Insn& insn);      // ops_xsave.cpp
+InsnHandler bind_x87(const Insn& insn);        // ops_x87.cpp
+InsnHandler bind_simd(const Insn& insn);       // ops_simd.cpp: MMX, SSE and later
 
 // Never null: what nobody binds, or the model lacks, is #UD.
 InsnHandler bind(const Insn& insn, const CpuModel& model);

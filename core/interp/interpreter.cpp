@@ -21,6 +21,12 @@ void make_sentinel(Insn& sentinel, const Insn& last) {
     sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
 }
 
+// What may clear TF as its last act, so that no single step comes after it.
+bool enters_a_handler(const Insn& insn) {
+    return insn.opcode == Opcode::INT || insn.opcode == Opcode::INT3 || insn.opcode == Opcode::INTO ||
+           insn.opcode == Opcode::INT1 || insn.opcode == Opcode::SYSCALL;
+}
+
 // Binds `insn` as number `index` of its block, `offset` bytes from the start.
 void place(Insn& insn, unsigned index, unsigned offset, const CpuModel& model) {
     insn.block_index = static_cast<u8>(index);
@@ -264,9 +270,14 @@ void Interpreter::step_watched() {
     }
     const bool trap = cpu_.flag(kFlagTrap);
     if (resume) cpu_.set_system_flags(cpu_.state.system_flags & ~kFlagResume);
-    const u64 before = cpu_.state.retired;
+    const u64 retired = cpu_.state.retired, ip = cpu_.state.ip;
     step();
-    if (trap && cpu_.state.retired != before) cpu_.single_step_trap();
+    if (!trap) return;
+    // A fault has cleared TF. So may INT n and SYSCALL, and the handler is not stepped (SDM vol. 3, 17.3.1.4); what
+    // else clears TF still traps. A repetition traps after each element, before it retires.
+    const bool between_elements = cpu_.flag(kFlagTrap) && cpu_.state.ip == ip;
+    const bool completed = cpu_.state.retired != retired && (cpu_.flag(kFlagTrap) || !enters_a_handler(single_[0]));
+    if (completed || between_elements) cpu_.single_step_trap();
 }
 
 }  // namespace lodge

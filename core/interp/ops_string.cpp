@@ -5,8 +5,9 @@
 // run of elements lies in one plain page per operand and within the segments' spans, `run` does it at once; it does
 // exactly what `once` would have done as often.
 //
-// A repetition is one retired instruction. Only kAttentionKick, which another thread may set at any time, interrupts
-// it: then IP stays at the instruction, which is not retired yet, and rCX says how much is left.
+// A repetition is one retired instruction. What interrupts it is kAttentionKick, which another thread may set at any
+// time, TF, and a data breakpoint: then IP stays at the instruction, which is not retired yet, and rCX says how much is
+// left.
 #include <algorithm>
 
 #include "core/interp/alu.h"
@@ -226,23 +227,28 @@ struct op_outs {
 
 // --- Repetition
 
-enum class Outcome : u8 { done, faulted, kicked };
+enum class Outcome : u8 { done, faulted, interrupted };
 
 // How many elements may pass between two looks at `attention`.
 constexpr u64 kElementsPerLook = 4096;
 
-inline bool kicked(const Cpu& cpu) {
-    return cpu.attention.load(std::memory_order_relaxed) & kAttentionKick;
+inline bool interrupted(const Cpu& cpu) {
+    return cpu.flag(kFlagTrap) || (cpu.attention.load(std::memory_order_relaxed) & (kAttentionKick | kAttentionTrap));
+}
+// A single step or a data breakpoint comes after the very element; nothing else that stops the block does.
+inline bool looks_at_each(const Cpu& cpu) {
+    return cpu.flag(kFlagTrap) || (cpu.state.dr[7] & 0xFF);
 }
 
 // step(u64 wanted, bool& ended) -> elements completed, 0 when the first one faulted.
 template <class Address, class Step>
 Outcome repeat_steps(Cpu& cpu, Step step) {
     u64 count = get_gpr<Address>(cpu, kRcx);
-    u64 until_look = kElementsPerLook;
+    const u64 elements_per_look = looks_at_each(cpu) ? 1 : kElementsPerLook;
+    u64 until_look = elements_per_look;
     bool ended = false;
     while (count != 0 && !ended) {
-        const u64 done = step(count, ended);
+        const u64 done = step(cpu.flag(kFlagTrap) ? 1 : count, ended);
         if (done == 0) return Outcome::faulted;
         count -= done;
         set_gpr<Address>(cpu, kRcx, static_cast<Address>(count));
@@ -250,8 +256,8 @@ Outcome repeat_steps(Cpu& cpu, Step step) {
             until_look -= done;
             continue;
         }
-        if (kicked(cpu) && count != 0 && !ended) return Outcome::kicked;
-        until_look = kElementsPerLook;
+        if (interrupted(cpu) && count != 0 && !ended) return Outcome::interrupted;
+        until_look = elements_per_look;
     }
     return Outcome::done;
 }
@@ -304,7 +310,7 @@ void repeating(Cpu& cpu, const Insn* insn) {
     switch (repeat(cpu, *insn)) {
         case Outcome::faulted:
             return leave_block(cpu, insn);
-        case Outcome::kicked:
+        case Outcome::interrupted:
             return stop_before(cpu, insn);
         case Outcome::done:
             break;

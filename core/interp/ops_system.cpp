@@ -55,6 +55,10 @@ bool write_operand(Cpu& cpu, const Insn& insn, unsigned n, u64 value) {
 bool require_supervisor(Cpu& cpu) {
     return cpu.state.cpl == 0 ? true : cpu.raise_gp(0);
 }
+// CR4.UMIP: SGDT, SIDT, SLDT, SMSW, STR are the supervisor's (SDM vol. 3, 2.5).
+bool not_kept_from_user(Cpu& cpu) {
+    return (cpu.state.cr4 & kCr4Umip) && cpu.state.cpl != 0 ? cpu.raise_gp(0) : true;
+}
 bool require_protected(Cpu& cpu) {
     return cpu.real_or_v86() ? cpu.raise_ud() : true;
 }
@@ -208,7 +212,8 @@ bool op_sti(Cpu& cpu, const Insn&) {
     if (!interrupt_flag_allowed(cpu)) return false;
     if (cpu.flag(kFlagInterrupt)) return true;
     cpu.set_system_flags(cpu.state.system_flags | kFlagInterrupt);
-    cpu.request_attention(kAttentionShadow);
+    // The shadow holds back interrupts, not the single step after STI; and that step's handler ends the shadow.
+    if (!cpu.flag(kFlagTrap)) cpu.request_attention(kAttentionShadow);
     return true;
 }
 
@@ -252,7 +257,7 @@ bool op_mov_cr(Cpu& cpu, const Insn& insn) {
             case 3:
                 return cpu.set_cr3(value);
             case 4:
-                return cpu.model().features_edx ? cpu.set_cr4(value) : cpu.raise_ud();
+                return cpu.model().has_cpuid ? cpu.set_cr4(value) : cpu.raise_ud();
             case 8:
                 if (insn.code_size != CodeSize::bits64) return cpu.raise_ud();
                 if (value > 15) return cpu.raise_gp(0);
@@ -275,7 +280,7 @@ bool op_mov_cr(Cpu& cpu, const Insn& insn) {
             value = cpu.state.cr3;
             break;
         case 4:
-            if (!cpu.model().features_edx) return cpu.raise_ud();
+            if (!cpu.model().has_cpuid) return cpu.raise_ud();
             value = cpu.state.cr4;
             break;
         case 8:
@@ -320,7 +325,7 @@ bool op_lmsw(Cpu& cpu, const Insn& insn) {
     return cpu.set_cr0((cpu.state.cr0 & ~u64{0x0F}) | (value & 0x0F) | kept_pe);
 }
 bool op_smsw(Cpu& cpu, const Insn& insn) {
-    return write_operand(cpu, insn, 0, cpu.state.cr0);
+    return not_kept_from_user(cpu) && write_operand(cpu, insn, 0, cpu.state.cr0);
 }
 
 bool op_clts(Cpu& cpu, const Insn&) {
@@ -356,13 +361,14 @@ bool load_table(Cpu& cpu, const Insn& insn, TableRegister& table) {
         if (!cpu.read<u32>(insn.segment, (address + 2) & mask, narrow)) return false;
         base = insn.operand_size == 2 ? narrow & 0x00FFFFFF : narrow;
     }
+    if (!Cpu::canonical(base)) return cpu.raise_gp(0);
     table.base = base;
     table.limit = limit;
     return true;
 }
 
 bool store_table(Cpu& cpu, const Insn& insn, const TableRegister& table) {
-    if ((cpu.state.cr4 & kCr4Umip) && cpu.state.cpl != 0) return cpu.raise_gp(0);
+    if (!not_kept_from_user(cpu)) return false;
     const u64 address = effective_address(cpu, insn);
     const u64 base_at = (address + 2) & size_mask(insn.address_size);
     const unsigned width = insn.code_size == CodeSize::bits64 ? 8 : 4;
@@ -396,10 +402,10 @@ bool op_ltr(Cpu& cpu, const Insn& insn) {
            cpu.load_tr(static_cast<u16>(selector));
 }
 bool op_sldt(Cpu& cpu, const Insn& insn) {
-    return require_protected(cpu) && write_operand(cpu, insn, 0, cpu.state.ldtr.selector);
+    return require_protected(cpu) && not_kept_from_user(cpu) && write_operand(cpu, insn, 0, cpu.state.ldtr.selector);
 }
 bool op_str(Cpu& cpu, const Insn& insn) {
-    return require_protected(cpu) && write_operand(cpu, insn, 0, cpu.state.tr.selector);
+    return require_protected(cpu) && not_kept_from_user(cpu) && write_operand(cpu, insn, 0, cpu.state.tr.selector);
 }
 
 bool op_lar(Cpu& cpu, const Insn& insn) {
@@ -442,11 +448,12 @@ bool op_arpl(Cpu& cpu, const Insn& insn) {
 // --- Identification, time, model-specific registers
 
 bool op_cpuid(Cpu& cpu, const Insn&) {
-    if (!cpu.model().features_edx || cpu.model().name == "486") return cpu.raise_ud();
     u64* gpr = cpu.state.gpr;
-    const bool apic_enabled = cpu.apic() && (cpu.apic()->base_msr() & 0x800);
-    const CpuidResult result =
-        cpuid(cpu.model(), static_cast<u32>(gpr[kRax]), static_cast<u32>(gpr[kRcx]), apic_enabled, cpu.state.cr4);
+    CpuidContext context;
+    context.apic_enabled = cpu.apic() && (cpu.apic()->base_msr() & 0x800);
+    context.code64 = cpu.code64();
+    context.cr4 = cpu.state.cr4;
+    const CpuidResult result = cpuid(cpu.model(), static_cast<u32>(gpr[kRax]), static_cast<u32>(gpr[kRcx]), context);
     gpr[kRax] = result.eax;
     gpr[kRbx] = result.ebx;
     gpr[kRcx] = result.ecx;
@@ -542,16 +549,6 @@ InsnHandler bind_system(const Insn& insn) {
             return chained<op_undefined>;
         case Opcode::NOP:
         case Opcode::PAUSE:
-        case Opcode::PREFETCH:
-        case Opcode::PREFETCHW:
-        case Opcode::PREFETCHWT1:
-        case Opcode::PREFETCHNTA:
-        case Opcode::PREFETCHT0:
-        case Opcode::PREFETCHT1:
-        case Opcode::PREFETCHT2:
-        case Opcode::SFENCE:
-        case Opcode::LFENCE:
-        case Opcode::MFENCE:
             return chained_pure<op_nop>;
         case Opcode::CLFLUSH:
             return chained<op_touch>;

@@ -1,4 +1,5 @@
 // The x87 environment and the whole state in memory: FNSTENV, FLDENV, FNSAVE, FRSTOR, FXSAVE, FXRSTOR.
+#include "core/interp/fx_area.h"
 #include "core/interp/simd.h"
 #include "core/interp/x87.h"
 
@@ -181,35 +182,16 @@ bool op_frstor(Cpu& cpu, const Insn& insn) {
     return true;
 }
 
-// --- FXSAVE's area (SDM vol. 1, 10.5.1; vol. 2 "FXSAVE"). Nothing is written past the last register that the mode has.
-
-struct FxArea {
-    u16 control;
-    u16 status;
-    u8 valid;
-    u8 reserved;
-    u16 opcode;
-    u64 instruction;  // without REX.W: offset in 4 bytes, then the selector
-    u64 data;
-    u32 mxcsr;
-    u32 mxcsr_mask;
-    u8 registers[8][16];  // ST(0) first
-};
-static_assert(sizeof(FxArea) == 160);
-constexpr unsigned kFxAreaSize = 512;
-
-template <unsigned count>
-struct FxAreaWithXmm {
-    FxArea legacy;
-    u8 xmm[count][16];
-};
+// --- FXSAVE (SDM vol. 2). Nothing is written past the last register that the mode has.
 
 u64 fx_pointer(const Insn& insn, u64 offset, u16 selector) {
     if (insn.prefixes & kPrefixRexW) return offset;
     return static_cast<u32>(offset) | u64{selector} << 32;
 }
 
-void fill(const Insn& insn, FpuState& fpu, FxArea& area) {
+}  // namespace
+
+void fill_fx_area(const Insn& insn, FpuState& fpu, FxArea& area) {
     area = {};
     area.control = fpu.control;
     area.status = fpu.status;
@@ -222,7 +204,7 @@ void fill(const Insn& insn, FpuState& fpu, FxArea& area) {
     for (unsigned i = 0; i < 8; ++i) copy_value(area.registers[i], st(fpu, i));
 }
 
-void take(const Insn& insn, const FxArea& area, FpuState& fpu) {
+void take_fx_area(const Insn& insn, const FxArea& area, FpuState& fpu) {
     set_control(fpu, area.control);
     fpu.status = area.status;
     fpu.valid = area.valid;
@@ -236,6 +218,8 @@ void take(const Insn& insn, const FxArea& area, FpuState& fpu) {
     for (unsigned i = 0; i < 8; ++i) copy_value(st(fpu, i), area.registers[i]);
 }
 
+namespace {
+
 bool fx_aligned(Cpu& cpu, const Insn& insn, u64 address) {
     return simd::is_aligned(cpu, insn.segment, address) || cpu.raise_gp(0);
 }
@@ -244,7 +228,7 @@ template <unsigned xmm_count>
 bool save_fx(Cpu& cpu, const Insn& insn, u64 address) {
     FpuState& fpu = cpu.state.fpu;
     FxAreaWithXmm<xmm_count> area;
-    fill(insn, fpu, area.legacy);
+    fill_fx_area(insn, fpu, area.legacy);
     for (unsigned i = 0; i < xmm_count; ++i) std::memcpy(area.xmm[i], fpu.xmm[i], 16);
     return cpu.write(insn.segment, address, area);
 }
@@ -259,7 +243,7 @@ bool op_fxsave(Cpu& cpu, const Insn& insn) {
         return save_fx<8>(cpu, insn, address);
     }
     FxArea area;
-    fill(insn, cpu.state.fpu, area);
+    fill_fx_area(insn, cpu.state.fpu, area);
     return cpu.write(insn.segment, address, area);
 }
 
@@ -279,7 +263,7 @@ bool op_fxrstor(Cpu& cpu, const Insn& insn) {
         const unsigned count = insn.code_size == CodeSize::bits64 ? 16 : 8;
         for (unsigned i = 0; i < count; ++i) std::memcpy(fpu.xmm[i], area.used.xmm[i], 16);
     }
-    take(insn, area.used.legacy, fpu);
+    take_fx_area(insn, area.used.legacy, fpu);
     cpu.state.ip = next_ip(cpu, insn);
     return true;
 }

@@ -24,6 +24,9 @@ BOOT_SECONDS = 420
 STEP_SECONDS = 120
 HEADLESS = ["--display", "none"]
 
+TROUBLE = (r"unchecked MSR|Call Trace|WARNING: CPU|BUG:|Oops|general protection|traps:|segfault|soft lockup|rcu.*stall"
+           r"|nobody cared|spurious|ata\d.*(exception|failed command|SError)|EXT4-fs error|I/O error|hung_task|clocksource.*unstable")
+
 # Where the FAT partition starts (tests/guests/make_disk.sh), in mtools' spelling.
 PARTITION_OFFSET = 2048 * 512
 
@@ -135,6 +138,11 @@ class BootTest(unittest.TestCase):
 
     def sector(self, name):
         return pathlib.Path(shutil.copy(SECTORS / f"{name}.img", self.folder / f"{name}.img"))
+
+    def assert_no_trouble(self, guest):
+        """What a Linux kernel says when the machine under it, or its own state, is wrong."""
+        for line in guest.output.decode(errors="replace").splitlines():
+            self.assertNotRegex(line, TROUBLE, guest.report())
 
     def assert_exit(self, expected, guest, seconds=STEP_SECONDS):
         status = guest.wait(seconds)

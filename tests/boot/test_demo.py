@@ -57,7 +57,8 @@ class DemoShell(BootTest):
         before = sha256(GUESTS / "shell.vhd")
         with Guest("--disk", f"{GUESTS}/shell.vhd,mode=shared", *HEADLESS, *SERIAL, terminal=True) as guest:
             self.boot_to_shell(guest)
-            guest.send("echo began; sleep 1000\r")
+            # The program itself says that it began: by then it is in the foreground.
+            guest.send("sh -c 'echo began; exec sleep 1000'\r")
             guest.expect(r"\nbegan")
             guest.send("\x03")
             guest.expect(PROMPT)

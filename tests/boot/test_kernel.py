@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo's kernel booted directly, without firmware and boot loader."""
+"""Debian's kernels: the demo's booted directly, without firmware and boot loader; the others both ways."""
 import unittest
 
 from harness import BOOT_SECONDS, GUESTS, HEADLESS, BootTest, Guest
@@ -7,6 +7,7 @@ from harness import BOOT_SECONDS, GUESTS, HEADLESS, BootTest, Guest
 KERNEL = ["--kernel", GUESTS / "i386/vmlinuz"]
 INITRD = ["--initrd", GUESTS / "i386/initrd.img"]
 SERIAL = ["--serial", "stdio"]
+PROMPT = r"/ # "
 
 
 class DirectBoot(BootTest):
@@ -32,6 +33,39 @@ class DirectBoot(BootTest):
         with Guest(*KERNEL, "--append", "console=ttyS0 panic=-1", *HEADLESS, *SERIAL, "--no-reboot") as guest:
             guest.expect(r"Kernel panic - not syncing: VFS", BOOT_SECONDS)
             self.assert_exit(4, guest)
+
+
+class OtherKernel(BootTest):
+    """To the busybox shell."""
+
+    def boot(self, machine, *arguments):
+        with Guest(*arguments, *HEADLESS, *SERIAL) as guest:
+            guest.expect(r"LODGE-GUEST-READY", BOOT_SECONDS)
+            guest.expect(PROMPT)
+            guest.send("echo machine=$(uname -m) sum=$((6 * 7))\n")
+            guest.expect(rf"\nmachine={machine} sum=42")
+            guest.send("poweroff -f\n")
+            self.assert_exit(0, guest)
+            self.assert_no_trouble(guest)
+
+    def boot_directly(self, name, machine):
+        self.boot(machine, "--kernel", GUESTS / name / "vmlinuz", "--initrd", GUESTS / name / "initrd.img",
+                  "--append", "console=ttyS0 panic=-1 lodge.mode=shell")
+
+    def boot_by_firmware(self, name, machine):
+        self.boot(machine, "--disk", f"{GUESTS}/{name}/shell.vhd,mode=shared")
+
+    def test_amd64_directly(self):
+        self.boot_directly("amd64", "x86_64")
+
+    def test_amd64_by_firmware(self):
+        self.boot_by_firmware("amd64", "x86_64")
+
+    def test_pae_directly(self):
+        self.boot_directly("i386-pae", "i686")
+
+    def test_pae_by_firmware(self):
+        self.boot_by_firmware("i386-pae", "i686")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 #!/bin/sh
 # Fetches the Debian packages a guest image is made of, and unpacks what is needed of them.
 #
-# Usage: fetch_packages.sh ARCH DIRECTORY
+# Usage: fetch_packages.sh GUEST DIRECTORY
 #
-# ARCH is i386 or amd64. DIRECTORY/packages keeps the .deb files, so a second run needs no network. apt runs on a
+# GUEST is i386, i386-pae or amd64: an architecture, and which of its kernels. DIRECTORY/packages keeps the .deb files, so a second run needs no network. apt runs on a
 # private state of its own: no root, and the host's list of architectures stays as it is.
 set -eu
 
-arch=$1
+guest=$1
 directory=$2
 packages=$directory/packages
 state=$directory/apt
 
-case $arch in
-    i386) kernel_metapackage=linux-image-686 ;;
-    amd64) kernel_metapackage=linux-image-amd64 ;;
-    *) echo "fetch_packages.sh: unknown architecture $arch" >&2; exit 2 ;;
+case $guest in
+    i386) arch=i386 kernel_metapackage=linux-image-686 ;;
+    i386-pae) arch=i386 kernel_metapackage=linux-image-686-pae ;;
+    amd64) arch=amd64 kernel_metapackage=linux-image-amd64 ;;
+    *) echo "fetch_packages.sh: unknown guest $guest" >&2; exit 2 ;;
 esac
 
 with_private_apt() {

@@ -1,16 +1,21 @@
 #!/bin/sh
-# Makes a raw disk image that boots the demo guest: an MBR, one active FAT16 partition, syslinux.
+# Makes a raw disk image that boots a guest: an MBR, one active FAT16 partition, syslinux; on demand an ext4 root.
 #
-# Usage: make_disk.sh KERNEL INITRAMFS MODE IMAGE
+# Usage: make_disk.sh KERNEL INITRAMFS MODE IMAGE [ROOT MEBIBYTES]
 #
-# MODE is what starts without a question: shell or auto (see init), or screen (a shell on the VGA console). The others
-# can be chosen at syslinux's prompt. Everything works on files, by offset: no root, no loop devices.
+# MODE is what starts without a question: shell or auto (see init), screen (a shell on the VGA console), or debian (the
+# system on the second partition). The others can be chosen at syslinux's prompt. With ROOT there is a second partition,
+# of that many mebibytes, with the folder's contents. Everything works on files, by offset: no loop devices, and no root
+# for all but the contents' owners.
 set -eu
+export PATH="$PATH:/usr/sbin:/sbin"
 
 kernel=$1
 initramfs=$2
 mode=$3
 image=$4
+root=${5:-}
+root_sectors=$((${6:-0} * 2048))
 
 sectors=131072 # 64 MiB
 first_sector=2048
@@ -33,20 +38,27 @@ put() {
     dd of="$image.new" bs=1 seek="$1" conv=notrunc status=none
 }
 
-# The first entry: active, type 0Eh (FAT16 by LBA). The CHS fields say "beyond CHS" (FEFFFFh), so that only the LBA
-# ones count.
+# put_entry INDEX STATUS TYPE FIRST_SECTOR SECTORS, status and type in octal. The CHS fields say "beyond CHS" (FEFFFFh), so
+# that only the LBA ones count.
+put_entry() {
+    # shellcheck disable=SC2059 # the format is the data
+    printf "\\$2\\376\\377\\377\\$3\\376\\377\\377$(little_endian "$4")$(little_endian "$5")" | put $((446 + 16 * $1))
+}
+
+# Types: 0Eh is FAT16 by LBA, 83h a Linux file system.
 write_mbr() {
     put 0 < "$mbr_code"
     printf 'lodg' | put 440
-    # shellcheck disable=SC2059 # the format is the data
-    printf "\\200\\376\\377\\377\\016\\376\\377\\377$(little_endian $first_sector)$(little_endian $((sectors - first_sector)))" |
-        put 446
+    put_entry 0 200 016 $first_sector $((sectors - first_sector))
+    if [ -n "$root" ]; then
+        put_entry 1 000 203 $sectors "$root_sectors"
+    fi
     printf '\125\252' | put 510
 }
 
 write_configuration() {
     case $mode in
-        shell | auto | screen) ;;
+        shell | auto | screen | debian) ;;
         *) echo "make_disk.sh: unknown mode $mode" >&2; exit 2 ;;
     esac
     cat > "$work/syslinux.cfg" << END
@@ -66,11 +78,15 @@ LABEL screen
   KERNEL vmlinuz
   INITRD initrd.img
   APPEND console=ttyS0,115200 console=tty0 panic=-1 lodge.mode=shell
+LABEL debian
+  KERNEL vmlinuz
+  INITRD initrd.img
+  APPEND console=tty0 console=ttyS0,115200 panic=-1
 END
 }
 
 rm -f "$image.new"
-truncate --size=$((sectors * 512)) "$image.new"
+truncate --size=$(((sectors + root_sectors) * 512)) "$image.new"
 write_mbr
 mformat -i "$partition" -T $((sectors - first_sector)) -h 16 -s 63 -H $first_sector -N 4c4f4447 -v LODGE ::
 syslinux --offset "$offset" --install "$image.new"
@@ -79,4 +95,7 @@ cp "$kernel" "$work/vmlinuz"
 cp "$initramfs" "$work/initrd.img"
 touch --date=@$SOURCE_DATE_EPOCH "$work"/*
 mcopy -m -i "$partition" "$work/vmlinuz" "$work/initrd.img" "$work/syslinux.cfg" ::/
+if [ -n "$root" ]; then
+    mke2fs -q -t ext4 -L lodge-root -d "$root" -E "offset=$((sectors * 512))" "$image.new" "$((root_sectors / 2))k"
+fi
 mv "$image.new" "$image"

@@ -1,44 +1,47 @@
 #!/bin/sh
 # Makes the guests that the demo, the boot tests and the benchmarks use. A second run finds them made.
 #
-# Usage: make_guests.sh [--arch i386|amd64] [--lodge PROGRAM] [--output DIRECTORY]
+# Usage: make_guests.sh [--lodge PROGRAM] [--output DIRECTORY] [GUEST...]
 #
-# In DIRECTORY (default build/guests):
-#   ARCH/packages/             the Debian packages
-#   ARCH/vmlinuz, initrd.img   for a boot without firmware
-#   ARCH/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
-#   shell.vhd, auto.vhd, screen.vhd        the same as dynamic VHDs, for runs that leave them alone
-#   demo.vhd                               a copy of shell.vhd to write to: the demo's disk
-# The VHDs are made only with --lodge, and only for i386.
+# GUEST is i386 (the default), i386-pae or amd64. In DIRECTORY (default build/guests):
+#   GUEST/packages/             the Debian packages
+#   GUEST/vmlinuz, initrd.img   for a boot without firmware
+#   GUEST/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
+#   GUEST/shell.vhd                         the first as a dynamic VHD; i386 has none there, but these:
+#   shell.vhd, auto.vhd, screen.vhd         i386's disks as dynamic VHDs, for runs that leave them alone
+#   demo.vhd                                a copy of shell.vhd to write to: the demo's disk
+# The VHDs are made only with --lodge.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-arch=i386
 lodge=
 output=$here/../../build/guests
 while [ $# -gt 0 ]; do
     case $1 in
-        --arch) arch=$2; shift 2 ;;
         --lodge) lodge=$2; shift 2 ;;
         --output) output=$2; shift 2 ;;
-        *) echo "make_guests.sh: unknown option $1" >&2; exit 2 ;;
+        -*) echo "make_guests.sh: unknown option $1" >&2; exit 2 ;;
+        *) break ;;
     esac
 done
+[ $# -gt 0 ] || set -- i386
 
-directory=$output/$arch
-mkdir -p "$directory"
+mkdir -p "$output"
 # Two runs at once (two ctest trees, say) take turns.
 exec 9> "$output/lock"
 flock 9
 
 # What the images depend on besides the packages: these scripts.
-recipe=$(cat "$here"/*.sh "$here/init" | sha256sum | cut -d ' ' -f 1)
+recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh | sha256sum | cut -d ' ' -f 1)
 
+# make_raw_images GUEST
 make_raw_images() {
-    echo "Making the $arch guest from Debian's packages ..."
+    echo "Making the $1 guest from Debian's packages ..."
     rm -f "$directory/made"
-    "$here/fetch_packages.sh" "$arch" "$directory"
-    "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd.img"
+    "$here/fetch_packages.sh" "$1" "$directory"
+    # What a FAT partition on an IDE disk needs.
+    "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd.img" "$here/init" \
+        sd_mod ata_piix nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 vfat
     rm -rf "$directory/root"
     for mode in shell auto screen; do
         "$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd.img" "$mode" "$directory/$mode.raw"
@@ -51,23 +54,37 @@ is_older() {
     [ ! -e "$1" ] || [ -n "$(find "$2" -newer "$1")" ]
 }
 
+# make_vhd RAW VHD
 make_vhd() {
-    if is_older "$output/$1.vhd" "$directory/$1.raw"; then
-        rm -f "$output/$1.vhd.new"
-        "$lodge" disk convert "$directory/$1.raw" "$output/$1.vhd.new" --type dynamic
-        mv "$output/$1.vhd.new" "$output/$1.vhd"
+    if is_older "$2" "$1"; then
+        rm -f "$2.new"
+        "$lodge" disk convert "$1" "$2.new" --type dynamic
+        mv "$2.new" "$2"
     fi
 }
 
-if [ "$(cat "$directory/made" 2> /dev/null)" != "$recipe" ]; then
-    make_raw_images
-fi
-if [ -n "$lodge" ] && [ "$arch" = i386 ]; then
+make_i386_vhds() {
     for mode in shell auto screen; do
-        make_vhd "$mode"
+        make_vhd "$directory/$mode.raw" "$output/$mode.vhd"
     done
     if is_older "$output/demo.vhd" "$output/shell.vhd"; then
         cp "$output/shell.vhd" "$output/demo.vhd.new"
         mv "$output/demo.vhd.new" "$output/demo.vhd"
     fi
-fi
+}
+
+for guest in "$@"; do
+    directory=$output/$guest
+    mkdir -p "$directory"
+    if [ "$(cat "$directory/made" 2> /dev/null)" != "$recipe" ]; then
+        make_raw_images "$guest"
+    fi
+    if [ -z "$lodge" ]; then
+        continue
+    fi
+    if [ "$guest" = i386 ]; then
+        make_i386_vhds
+    else
+        make_vhd "$directory/shell.raw" "$directory/shell.vhd"
+    fi
+done

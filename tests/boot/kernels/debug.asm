@@ -118,14 +118,6 @@
         nop
 .tf_sti:
         want_fault DB_, NOERR, .tf_sti_at
-        subject "TF on HLT"
-        catch .tf_hlt
-        set_tf
-        hlt
-.tf_hlt_at:
-        nop
-.tf_hlt:
-        want_fault DB_, NOERR, .tf_hlt_at
         subject "TF on IRET that sets it: after the next instruction"
         catch .tf_iret
         push dword FLAG_TF | 2
@@ -339,5 +331,13 @@
         catch .icebp
         db 0xF1
 .icebp: want_dr6 0
+        subject "TF on HLT"
+        catch .tf_hlt
+        set_tf
+        hlt
+.tf_hlt_at:
+        nop
+.tf_hlt:
+        want_fault DB_, NOERR, .tf_hlt_at
         ret
         kernel_end

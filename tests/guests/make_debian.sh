@@ -1,0 +1,109 @@
+#!/bin/sh
+# Makes a disk with a Debian 12 userland: systemd, a login on the serial port, gcc, python3. A second run finds it made.
+#
+# Usage: make_debian.sh --lodge PROGRAM [--output DIRECTORY]
+#
+# In DIRECTORY (default build/guests):
+#   debian/vmlinuz, initrd.img   for a boot without firmware
+#   debian/debian.vhd            a dynamic VHD: syslinux on the first partition, the ext4 root on the second
+# Users: root with the password "root", lodge with the password "lodge".
+#
+# debootstrap runs the new system's own programs in a chroot, so this needs root. Nothing is mounted from an image:
+# mke2fs fills the root file system from a folder. The packages come from where this machine's apt gets its own, and
+# are kept in debian/archives.
+set -eu
+export PATH="$PATH:/usr/sbin:/sbin"
+
+here=$(cd "$(dirname "$0")" && pwd)
+suite=bookworm
+packages=systemd,systemd-sysv,udev,dbus,libpam-systemd,kmod,login,passwd,util-linux,e2fsprogs,procps,gcc,libc6-dev,python3
+root_mebibytes=2048
+
+lodge=
+output=$here/../../build/guests
+while [ $# -gt 0 ]; do
+    case $1 in
+        --lodge) lodge=$2; shift 2 ;;
+        --output) output=$2; shift 2 ;;
+        *) echo "make_debian.sh: unknown option $1" >&2; exit 2 ;;
+    esac
+done
+if [ -z "$lodge" ]; then
+    echo "make_debian.sh: --lodge PROGRAM is missing" >&2
+    exit 2
+fi
+mkdir -p "$output/debian"
+output=$(cd "$output" && pwd)
+directory=$output/debian
+root=$directory/root
+
+exec 9> "$output/lock"
+flock 9
+recipe=$(cd "$here" && cat debian_init fetch_packages.sh make_debian.sh make_disk.sh make_initramfs.sh |
+    sha256sum | cut -d ' ' -f 1)
+if [ "$(cat "$directory/made" 2> /dev/null)" = "$recipe" ]; then
+    exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "make_debian.sh: debootstrap needs root for its chroot; run this once as root" >&2
+    exit 1
+fi
+
+# Where apt gets the suite's packages.
+mirror() {
+    # shellcheck disable=SC2016 # a name of apt's, not of the shell's
+    apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" "Created-By: Packages" | head -n 1
+}
+
+# The longest step by far, so its result is kept until the list of packages changes.
+make_userland() {
+    if [ "$(cat "$directory/packages" 2> /dev/null)" = "$packages" ] && [ -d "$root" ]; then
+        return
+    fi
+    source=$(mirror)
+    if [ -z "$source" ]; then
+        echo "make_debian.sh: this machine's apt knows no repository of $suite" >&2
+        exit 1
+    fi
+    rm -rf "$root" "$root.new" "$directory/packages"
+    mkdir -p "$directory/archives"
+    debootstrap --arch=amd64 --variant=minbase --include="$packages" --cache-dir="$directory/archives" \
+        "$suite" "$root.new" "$source" > "$directory/debootstrap.log" ||
+        { tail -n 20 "$directory/debootstrap.log" >&2; exit 1; }
+    mv "$root.new" "$root"
+    echo "$packages" > "$directory/packages"
+}
+
+# What an installer would ask for. systemd starts the login on the console that the kernel's command line names.
+configure() {
+    echo lodge-guest > "$root/etc/hostname"
+    printf '127.0.0.1 localhost lodge-guest\n' > "$root/etc/hosts"
+    printf '/dev/sda2 / ext4 errors=remount-ro 0 1\n' > "$root/etc/fstab"
+    printf '6c6f6467652d6775657374000000000a\n' > "$root/etc/machine-id"
+    chroot "$root" id lodge > /dev/null 2>&1 || chroot "$root" useradd --create-home --shell /bin/bash lodge
+    printf 'root:root\nlodge:lodge\n' | chroot "$root" chpasswd
+    rm -rf "$root/var/cache/apt/archives"/*.deb "$root/var/lib/apt/lists"/*
+}
+
+# The kernel with all of its modules, as a Debian installation has it: udev loads what it finds devices for.
+add_kernel() {
+    "$here/fetch_packages.sh" amd64 "$output/amd64"
+    "$here/make_initramfs.sh" "$output/amd64/root" "$directory/vmlinuz" "$directory/initrd.img" \
+        "$here/debian_init" sd_mod ata_piix crc32c_generic ext4
+    rm -rf "$root/lib/modules"
+    mv "$output/amd64/root/lib/modules" "$root/lib/modules"
+    rm -rf "$output/amd64/root"
+}
+
+echo "Making the Debian userland's disk (debootstrap: some minutes) ..."
+rm -f "$directory/made" "$directory/debian.vhd"
+make_userland
+configure
+add_kernel
+"$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd.img" debian "$directory/debian.raw" \
+    "$root" $root_mebibytes
+rm -f "$directory/debian.vhd.new"
+"$lodge" disk convert "$directory/debian.raw" "$directory/debian.vhd.new" --type dynamic
+mv "$directory/debian.vhd.new" "$directory/debian.vhd"
+rm -f "$directory/debian.raw"
+echo "$recipe" > "$directory/made"
