@@ -85,16 +85,18 @@ void forgive_memory(const OracleCase& made, std::span<const u8> host, std::span<
 std::string differences(const OracleCase& made, const OracleOutcome& guest, const OracleOutcome& host) {
     std::string text;
     const auto note = [&](const char* what, u64 ours, u64 theirs) {
-        if (ours != theirs)
-            text += format("    %s: interpreter %#llx, host %#llx\n", what, Wide{ours}, Wide{theirs});
+        if (ours != theirs) text += format("    %s: interpreter %#llx, host %#llx\n", what, Wide{ours}, Wide{theirs});
     };
-    const auto fault_of = [](const OracleOutcome& outcome) { return outcome.fault ? 0x100u + outcome.fault->vector : 0u; };
+    const auto fault_of = [](const OracleOutcome& outcome) {
+        return outcome.fault ? 0x100u + outcome.fault->vector : 0u;
+    };
     note("fault (100h + vector)", fault_of(guest), fault_of(host));
     if (guest.fault && host.fault) {
         // Linux tells of a protection violation wherever the address is the kernel's.
         const bool kernel_address = host.fault->vector == 14 && host.fault->address >> 47;
         const u32 ignored = kernel_address ? 1 : 0;
-        if (has_error(host.fault->vector)) note("error code", guest.fault->error & ~ignored, host.fault->error & ~ignored);
+        if (has_error(host.fault->vector))
+            note("error code", guest.fault->error & ~ignored, host.fault->error & ~ignored);
         if (host.fault->vector == 14) note("cr2", guest.fault->address, host.fault->address);
     }
     const u64 mask = made.code64 ? ~u64{0} : 0xFFFFFFFF;
@@ -127,16 +129,16 @@ std::string memory_differences(std::span<const u8> guest, std::span<const u8> ho
 
 std::string describe(const OracleCase& made) {
     const std::string_view name = name_of(made.insn.opcode);
-    std::string text = format("%.*s, %d-bit, row %u:", static_cast<int>(name.size()), name.data(), made.code64 ? 64 : 32,
-                              made.row);
+    std::string text =
+        format("%.*s, %d-bit, row %u:", static_cast<int>(name.size()), name.data(), made.code64 ? 64 : 32, made.row);
     for (const u8 byte : made.bytes) text += format(" %02X", byte);
     text += "\n    ";
     const OracleState& state = made.before;
     for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
         text += format("%s %llx ", kRegisterNames[i], Wide{state.gpr[i]});
-    text += format("\n    ip %llx flags %x fcw %x fsw %x valid %x mxcsr %x fs %llx gs %llx", Wide{state.ip}, state.flags,
-                   state.fpu.control, state.fpu.status, state.fpu.valid, state.fpu.mxcsr, Wide{state.fs_base},
-                   Wide{state.gs_base});
+    text += format("\n    ip %llx flags %x fcw %x fsw %x valid %x mxcsr %x fs %llx gs %llx", Wide{state.ip},
+                   state.flags, state.fpu.control, state.fpu.status, state.fpu.valid, state.fpu.mxcsr,
+                   Wide{state.fs_base}, Wide{state.gs_base});
     if (made.accessed) text += format(" at %llx", Wide{*made.accessed});
     text += '\n';
     for (const Operand& operand : made.insn.operands) {
@@ -147,7 +149,8 @@ std::string describe(const OracleCase& made) {
                            bytes_of(state.fpu.st[(operand.reg - (state.fpu.status >> 11)) & 7], 8).c_str());
     }
     const bool is_x87 = made.insn.opcode >= Opcode::FLD && made.insn.opcode <= Opcode::FRSTOR;
-    for (unsigned i = 0; is_x87 && i < 8; ++i) text += format("    st%u %s\n", i, bytes_of(state.fpu.st[i], 10).c_str());
+    for (unsigned i = 0; is_x87 && i < 8; ++i)
+        text += format("    st%u %s\n", i, bytes_of(state.fpu.st[i], 10).c_str());
     return text;
 }
 

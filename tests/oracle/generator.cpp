@@ -5,7 +5,7 @@
 
 #include "core/decode/decoder.h"
 #include "core/decode/encoding.h"
-#include "tests/oracle/guest_cpu.h"
+#include "tests/oracle/interpreter_has.h"
 
 namespace lodge::oracle {
 namespace {
@@ -33,8 +33,8 @@ const Exclusion kExclusions[] = {
      {RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, CPUID, RDPID, XGETBV, XTEST}},
     {"the host's kernel answers in its place (UMIP)", {SGDT, SIDT, SLDT, STR, SMSW}},
     {"leaves the host's virtual machine, or belongs to a hypervisor",
-     {VMCALL, VMMCALL, VMRUN, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, INVLPGA, VMLAUNCH, VMRESUME, VMXOFF, VMFUNC, VMCLEAR,
-      VMPTRLD, VMXON, VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC, RSM}},
+     {VMCALL, VMMCALL, VMRUN,   VMLOAD, VMSAVE,  STGI,   CLGI,    SKINIT, INVLPGA, VMLAUNCH, VMRESUME, VMXOFF,
+      VMFUNC, VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC,   RSM}},
     {"depends on what the host's kernel has enabled, saves what the host has of state",
      {XSAVE, XRSTOR, XSAVEOPT, XSAVEC, XSAVES, XRSTORS, XSETBV, MONITOR, MWAIT}},
     {"transactional memory: not on this host or not in any model", {XBEGIN, XABORT, XEND}},
@@ -51,10 +51,11 @@ std::string_view reason_not_to_draw(unsigned number, bool code64) {
     Insn insn;
     insn.opcode = row.opcode;
     const CpuFeature feature = facts(row.opcode).feature;
-    const auto in_no_model = {CpuFeature::lzcnt,  CpuFeature::bmi1,        CpuFeature::bmi2,       CpuFeature::adx,
-                              CpuFeature::sse4a,  CpuFeature::clwb,        CpuFeature::clzero,     CpuFeature::wbnoinvd,
-                              CpuFeature::rtm,    CpuFeature::smap,        CpuFeature::prefetchwt1, CpuFeature::sha,
-                              CpuFeature::fsgsbase, CpuFeature::clflushopt, CpuFeature::invpcid, CpuFeature::amd3dnow};
+    const auto in_no_model = {
+        CpuFeature::lzcnt,    CpuFeature::bmi1,       CpuFeature::bmi2,        CpuFeature::adx,
+        CpuFeature::sse4a,    CpuFeature::clwb,       CpuFeature::clzero,      CpuFeature::wbnoinvd,
+        CpuFeature::rtm,      CpuFeature::smap,       CpuFeature::prefetchwt1, CpuFeature::sha,
+        CpuFeature::fsgsbase, CpuFeature::clflushopt, CpuFeature::invpcid,     CpuFeature::amd3dnow};
     if (std::find(in_no_model.begin(), in_no_model.end(), feature) != in_no_model.end() && !interpreter_has(insn))
         return "in no CPU model of this build";
     return {};
@@ -373,9 +374,9 @@ void Generator::aim_memory(OracleCase& made, Draft& draft) {
     } else if (insn.base < 16 && insn.base != insn.index) {
         u64& base = gpr[insn.base];
         const u64 wanted = (target - displacement() - index_part()) & mask;
-        base = insn.address_size == 2 ? (base & ~mask) | wanted
+        base = insn.address_size == 2                  ? (base & ~mask) | wanted
                : insn.address_size == 4 && made.code64 ? (random_() << 32) | wanted
-                                                      : wanted;
+                                                       : wanted;
     } else if (draft.displacement_size == 4) {
         const u64 base = insn.base < 16 ? gpr[insn.base] : 0;
         if (insn.index < 16 && insn.address_size == 8) {
@@ -446,10 +447,12 @@ void Generator::aim_implicit(OracleCase& made) {
         case VERR:
         case VERW:
         case ARPL: {  // selectors whose descriptors both sides know
-            static constexpr u16 kSelectors[] = {0, 1, 2, 3, 0x23, 0x2B, 0x33, 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
+            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x33,
+                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
             for (const Operand& operand : insn.operands)
                 if (operand.kind == OperandKind::gpr && operand.reg != 4 && operand.reg < 16)
-                    gpr[operand.reg] = (gpr[operand.reg] & ~u64{0xFFFF}) | kSelectors[random_() % std::size(kSelectors)];
+                    gpr[operand.reg] =
+                        (gpr[operand.reg] & ~u64{0xFFFF}) | kSelectors[random_() % std::size(kSelectors)];
             break;
         }
         case PCMPESTRI:
@@ -496,8 +499,7 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
             if (made.accessed && chance(75)) put(*made.accessed, code_address);
             break;
         case POPF: {  // without TF: a trap after the next instruction is for tests/boot
-            if (stack >= kData && stack + 8 <= kData + kDataSize)
-                data[stack - kData + 1] &= 0xFE;
+            if (stack >= kData && stack + 8 <= kData + kDataSize) data[stack - kData + 1] &= 0xFE;
             break;
         }
         case LDMXCSR:
@@ -517,7 +519,8 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
         case LSL:
         case VERR:
         case VERW: {
-            static constexpr u16 kSelectors[] = {0, 1, 2, 3, 0x23, 0x2B, 0x2B, 0x33, 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
+            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x2B, 0x33,
+                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
             const u16 selector = kSelectors[random_() % std::size(kSelectors)];
             const bool far = made.insn.opcode >= LDS && made.insn.opcode <= LSS;
             if (made.insn.opcode == POP_SEG) put(stack, selector);

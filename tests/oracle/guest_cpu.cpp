@@ -5,6 +5,7 @@
 
 #include "core/decode/decoder.h"
 #include "core/interp/bind.h"
+#include "tests/oracle/interpreter_has.h"
 
 namespace lodge::oracle {
 namespace {
@@ -19,8 +20,8 @@ constexpr unsigned kMostSteps = 64;
 
 InsnHandler bind_whatever_the_model(const Insn& insn) {
     using Binder = InsnHandler (*)(const Insn&);
-    static constexpr Binder kBinders[] = {bind_integer, bind_move,   bind_branch, bind_shift,
-                                          bind_string,  bind_system, bind_x87,    bind_simd};
+    static constexpr Binder kBinders[] = {bind_integer, bind_move,      bind_branch, bind_shift, bind_string,
+                                          bind_system,  bind_extension, bind_xsave,  bind_x87,   bind_simd};
     for (const Binder binder : kBinders)
         if (const InsnHandler handler = binder(insn)) return handler;
     return nullptr;

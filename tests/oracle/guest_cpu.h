@@ -1,6 +1,6 @@
 // Runs cases on the interpreter's handlers: a Cpu in long mode at privilege 3, with page tables that hold what the host
-// has mapped, and in 64-bit or compatibility-mode code as the case wants. Faults are not delivered: the state is that at
-// the fault, as on the host.
+// has mapped, and in 64-bit or compatibility-mode code as the case wants. Faults are not delivered: the state is that
+// at the fault, as on the host.
 #pragma once
 
 #include <memory>
@@ -47,8 +47,5 @@ class GuestCpu {
     u64 fs_base32_ = 0;
     Insn block_[2];
 };
-
-// Whether the interpreter has the instruction, whatever the CPU model.
-bool interpreter_has(const Insn& insn);
 
 }  // namespace lodge::oracle

@@ -1,7 +1,7 @@
-// The way into a case and out of it, without a system call: everything that the case starts from lies at a fixed address
-// below 2 GiB (`Control`), so that it can be loaded and stored without a register for the address. Behind the case's
-// bytes lies a jump to lodge_oracle_exit. 32-bit code is entered by a far jump to the compatibility-mode segment that
-// Linux has for 32-bit programs, and left by one back.
+// The way into a case and out of it, without a system call: everything that the case starts from lies at a fixed
+// address below 2 GiB (`Control`), so that it can be loaded and stored without a register for the address. Behind the
+// case's bytes lies a jump to lodge_oracle_exit. 32-bit code is entered by a far jump to the compatibility-mode segment
+// that Linux has for 32-bit programs, and left by one back.
 //
 // A fault is a signal; its handler takes the state from the context (Linux arch/x86 signal frame: struct sigcontext and
 // the FXSAVE image at fpstate) and goes on at lodge_oracle_leave. While a case runs, FS is the case's: the handler must
@@ -27,25 +27,25 @@ constexpr int kSignals[] = {SIGILL, SIGSEGV, SIGFPE, SIGTRAP, SIGBUS};
 
 // The offsets are known to the assembly below.
 struct Control {
-    u64 gpr[16];          // 000
-    u64 flags;            // 080
-    u64 target;           // 088
-    u32 far_offset;       // 090
-    u32 far_selector;     // 094
-    u64 exit;             // 098
-    u64 out_gpr[16];      // 0A0
-    u64 out_flags;        // 120
-    u64 host_rsp;         // 128
-    u64 host_fs;          // 130
-    u64 host_gs;          // 138
-    u64 fs_base;          // 140
-    u64 gs_base;          // 148
-    u16 selectors[4];     // 150
-    u32 code32;           // 158
-    u32 host_mxcsr;       // 15C
+    u64 gpr[16];           // 000
+    u64 flags;             // 080
+    u64 target;            // 088
+    u32 far_offset;        // 090
+    u32 far_selector;      // 094
+    u64 exit;              // 098
+    u64 out_gpr[16];       // 0A0
+    u64 out_flags;         // 120
+    u64 host_rsp;          // 128
+    u64 host_fs;           // 130
+    u64 host_gs;           // 138
+    u64 fs_base;           // 140
+    u64 gs_base;           // 148
+    u16 selectors[4];      // 150
+    u32 code32;            // 158
+    u32 host_mxcsr;        // 15C
     u16 out_selectors[4];  // 160
-    u64 out_fs_base;      // 168
-    u64 out_gs_base;      // 170
+    u64 out_fs_base;       // 168
+    u64 out_gs_base;       // 170
     u8 room[0x200 - 0x178];
     FxImage fpu;      // 200
     FxImage out_fpu;  // 400

@@ -22,7 +22,8 @@ class HostCpu {
     virtual void run(const OracleCase& made, OracleOutcome& outcome) = 0;
 };
 
-// `code_file` at `code_offset` holds kCode. One at a time may exist. Null with a reason on stderr when this host cannot.
+// `code_file` at `code_offset` holds kCode. One at a time may exist. Null with a reason on stderr when this host
+// cannot.
 std::unique_ptr<HostCpu> make_host_cpu(int code_file, u64 code_offset);
 
 }  // namespace lodge::oracle

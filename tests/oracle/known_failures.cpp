@@ -30,13 +30,20 @@ std::string_view group_of(Opcode opcode) {
         std::string_view name;
     };
     static constexpr Group kGroups[] = {
-        {Opcode::CWD, "arithmetic and logic"}, {Opcode::CRC32, "shifts, rotates, bits"},
-        {Opcode::LSS, "moves"},                {Opcode::LEAVE, "stack"},
-        {Opcode::SYSEXIT, "branches"},         {Opcode::OUTS, "strings"},
-        {Opcode::XTEST, "processor control"},  {Opcode::FRSTOR, "x87"},
-        {Opcode::PALIGNR, "MMX, and its XMM forms"}, {Opcode::STMXCSR, "SSE"},
-        {Opcode::PUNPCKHQDQ, "SSE2"},          {Opcode::LDDQU, "SSE3"},
-        {Opcode::MOVNTSS, "SSE4"},             {Opcode::SHA1RNDS4, "AES, PCLMULQDQ, SHA"},
+        {Opcode::CWD, "arithmetic and logic"},
+        {Opcode::CRC32, "shifts, rotates, bits"},
+        {Opcode::LSS, "moves"},
+        {Opcode::LEAVE, "stack"},
+        {Opcode::SYSEXIT, "branches"},
+        {Opcode::OUTS, "strings"},
+        {Opcode::XTEST, "processor control"},
+        {Opcode::FRSTOR, "x87"},
+        {Opcode::PALIGNR, "MMX, and its XMM forms"},
+        {Opcode::STMXCSR, "SSE"},
+        {Opcode::PUNPCKHQDQ, "SSE2"},
+        {Opcode::LDDQU, "SSE3"},
+        {Opcode::MOVNTSS, "SSE4"},
+        {Opcode::SHA1RNDS4, "AES, PCLMULQDQ, SHA"},
     };
     for (const Group& group : kGroups)
         if (opcode <= group.last) return group.name;

@@ -101,7 +101,8 @@ void Run::report(const Generator&) {
             } else if (reason != "not in this kind of code") {
                 std::string& list = reasons[std::string(reason)];
                 const std::string name(name_of(encoding.opcode));
-                if ((" " + list + " ").find(" " + name + " ") == std::string::npos) list += (list.empty() ? "" : " ") + name;
+                if ((" " + list + " ").find(" " + name + " ") == std::string::npos)
+                    list += (list.empty() ? "" : " ") + name;
             }
         }
     }
@@ -142,9 +143,10 @@ int Run::run() {
 }
 
 int usage() {
-    std::fprintf(stderr,
-                 "usage: lodge_oracle [--cases N] [--seed S] [--first N] [--bits 32|64] [--only MNEMONIC] [--known FILE]"
-                 " [--report] [--all]\n");
+    std::fprintf(
+        stderr,
+        "usage: lodge_oracle [--cases N] [--seed S] [--first N] [--bits 32|64] [--only MNEMONIC] [--known FILE]"
+        " [--report] [--all]\n");
     return 1;
 }
 
