@@ -186,8 +186,14 @@ unsigned Cpu::fetch_bytes(u64 ip, u8* into, unsigned size) {
             raise_gp(0);
             return i;
         }
+        const u64 linear = (cs.base + offset) & state.linear_mask;
+        const TlbEntry& entry = tlb_->entry(linear);
+        if (linear - entry.fetch_tag < kPageSize) {
+            into[i] = load<u8>(reinterpret_cast<const u8*>(linear + entry.addend));
+            continue;
+        }
         u64 physical = 0;
-        if (!translate((cs.base + offset) & state.linear_mask, AccessKind::fetch, state.cpl == 3, physical)) return i;
+        if (!translate(linear, AccessKind::fetch, state.cpl == 3, physical)) return i;
         into[i] = memory_.read_value<u8>(physical);
     }
     return size;

@@ -119,10 +119,10 @@ bool Cpu::invalidate_pcid(u64 type, u64 pcid, u64 linear) {
 
 namespace {
 
-constexpr u32 kMsrTsc = 0x10, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE, kMsrSysenterCs = 0x174,
-              kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176, kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A,
-              kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200, kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF,
-              kMsrArchCapabilities = 0x10A, kMsrEfer = 0xC0000080;
+constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE,
+              kMsrArchCapabilities = 0x10A, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176,
+              kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A, kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200,
+              kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
 
 // IA32_ARCH_CAPABILITIES: an interpreter does not run ahead of its checks, and has no buffers to leak from. RDCL_NO,
 // SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO,
@@ -181,6 +181,7 @@ bool Cpu::read_msr(u32 index, u64& value) {
             if (!apic_ || !has(kCpuidApic)) return raise_gp(0);
             value = apic_->base_msr();
             return true;
+        case kMsrPlatformId:  // platform 0; what updates microcode reads it beside the next
         case kMsrBiosSign:
         case kMsrMcgCap:
         case kMsrMcgStatus:

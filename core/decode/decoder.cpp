@@ -282,7 +282,7 @@ class Decoder {
     bool vex_ = false;
     u8 vex_vvvv_ = 0;  // all four bits of it, also outside 64-bit code: unused, they must say 0
     bool rex_w_ = false, rex_r_ = false, rex_x_ = false, rex_b_ = false;  // of REX or VEX
-    unsigned prefix_ = kPlain;                                            // class, see encoding.h
+    unsigned prefix_ = kNoPrefix;                                         // class, see encoding.h
 };
 
 bool Decoder::read_prefixes(u8& byte) {
@@ -331,7 +331,7 @@ bool Decoder::read_prefixes(u8& byte) {
     prefix_ = prefixes & kPrefixRep           ? kPrefixF3
               : prefixes & kPrefixRepne       ? kPrefixF2
               : prefixes & kPrefixOperandSize ? kPrefix66
-                                              : kPlain;
+                                              : kNoPrefix;
     return true;
 }
 

@@ -13,7 +13,7 @@ enum class OpcodeMap : u8 { one, x0F, x0F38, x0F3A, vex0F, vex0F38, vex0F3A };
 constexpr size_t kOpcodeMapCount = 7;
 
 // Mandatory prefix classes, numbered as VEX.pp.
-constexpr unsigned kPlain = 0, kPrefix66 = 1, kPrefixF3 = 2, kPrefixF2 = 3;
+constexpr unsigned kNoPrefix = 0, kPrefix66 = 1, kPrefixF3 = 2, kPrefixF2 = 3;
 
 // Where an operand is: the first letter of its code in opcodes.inc, in words.
 enum class OperandPlace : u8 {
@@ -117,7 +117,7 @@ consteval void parse_prefixes(Encoding& row, std::string_view text) {
     while (!text.empty()) {
         const auto word = next_word(text);
         if (word == "NP")
-            row.prefixes |= 1 << kPlain;
+            row.prefixes |= 1 << kNoPrefix;
         else if (word == "66")
             row.prefixes |= 1 << kPrefix66;
         else if (word == "F3")

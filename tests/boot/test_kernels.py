@@ -69,7 +69,7 @@ class Kernels(BootTest):
         self.run_kernel("real", 35)
 
     def test_long_mode(self):
-        self.run_kernel("long_mode", 45, wide=True)
+        self.run_kernel("long_mode", 36, wide=True)
 
 
 if __name__ == "__main__":

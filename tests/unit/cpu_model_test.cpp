@@ -51,7 +51,7 @@ TEST_CASE("cpu_model: an instruction that the model lacks binds to #UD, any othe
             if (lacks && !renamed) {
                 if (lacking.insert(insn.opcode).second) {
                     CAPTURE(name_of(insn.opcode));
-                    CHECK(bind(insn, model) == undefined);
+                    CHECK((bind(insn, model) == undefined));
                 }
             } else if (bind(insn, model) != undefined) {
                 present.insert(insn.opcode);

@@ -121,7 +121,7 @@ struct Parts {
     size_t body = 0;         // offset of the first opcode byte
     bool is_vex = false;
     bool is_escaped = false;  // 0F
-    unsigned mandatory = kPlain;
+    unsigned mandatory = kNoPrefix;
 
     bool has(u8 prefix) const { return std::find(legacy.begin(), legacy.end(), prefix) != legacy.end(); }
 };
@@ -142,7 +142,7 @@ Parts take_apart(const InstructionBytes& bytes, CodeSize code_size) {
     parts.is_escaped = opcode == 0x0f;
     parts.is_vex = (opcode & 0xfe) == 0xc4 && (code_size == CodeSize::bits64 || bytes[parts.body + 1] >= 0xc0);
     for (u8 prefix : parts.legacy) {
-        if (prefix == 0x66 && parts.mandatory == kPlain) parts.mandatory = kPrefix66;
+        if (prefix == 0x66 && parts.mandatory == kNoPrefix) parts.mandatory = kPrefix66;
         if (prefix == 0xf3) parts.mandatory = kPrefixF3;
         if (prefix == 0xf2) parts.mandatory = kPrefixF2;
     }
@@ -194,7 +194,7 @@ Question simple_question(const InstructionBytes& bytes, CodeSize code_size, cons
         address67 = false;
         question.without_address_size = true;
     }
-    if (code_size == CodeSize::bits16 && parts.is_escaped && parts.mandatory != kPlain) {
+    if (code_size == CodeSize::bits16 && parts.is_escaped && parts.mandatory != kNoPrefix) {
         const Encoding* row = find_row(bytes.data() + parts.body, parts.mandatory);
         if (!row || row->prefixes != 0b1111) {
             question.code_size = CodeSize::bits32;
