@@ -174,10 +174,10 @@ void Generator::fill(u64 number, std::span<u8> data) {
 
 void Generator::draw_prefixes(Draft& draft) {
     const Encoding& row = *draft.row;
-    unsigned prefix = kPlain;
+    unsigned prefix = kNoPrefix;
     if (row.prefixes == 0b1111) {
         const u64 pick = random_() % 16;
-        prefix = pick < 10 ? kPlain : pick < 13 ? kPrefix66 : pick < 15 ? kPrefixF3 : kPrefixF2;
+        prefix = pick < 10 ? kNoPrefix : pick < 13 ? kPrefix66 : pick < 15 ? kPrefixF3 : kPrefixF2;
         if (is_string(row.opcode) && random_() % 2) prefix = random_() % 2 ? kPrefixF3 : kPrefixF2;
     } else {
         do {
@@ -316,7 +316,7 @@ u64 Generator::address(u64 size) {
     if (kind < 5) return kReadOnly - random_() % (size + 1);
     if (kind < 7) return kData - random_() % (size + 1);
     if (kind < 9) return kReadOnly + random_() % (kReadOnlySize - size);
-    if (kind < 11) return kData + kPageSize - random_() % (size + 1);
+    if (kind < 11) return kData + kDataSize / 2 - random_() % (size + 1);
     const u64 at = kData + random_() % (kDataSize - size);
     return chance(65) ? at & ~u64{15} : at;
 }

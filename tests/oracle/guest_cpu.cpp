@@ -134,8 +134,10 @@ void GuestCpu::load_state(const OracleCase& made) {
     CpuState& to = cpu_->state;
     to = in_mode_[made.code64];
     if (made.code64) {
-        to.segment(Segment::fs).base = from.fs_base;
-        to.segment(Segment::gs).base = from.gs_base;
+        SegmentState& fs = to.segment(Segment::fs);
+        SegmentState& gs = to.segment(Segment::gs);
+        fs.base = fs.descriptor_base = from.fs_base;
+        gs.base = gs.descriptor_base = from.gs_base;
     }
     std::memcpy(to.gpr, from.gpr.data(), sizeof from.gpr);
     to.ip = from.ip;
