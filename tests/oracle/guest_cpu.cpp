@@ -38,7 +38,7 @@ void set_flat(SegmentState& segment, u16 selector, u64 base, u32 attributes) {
     segment.limit = 0xFFFFFFFF;
     segment.attributes = attributes;
     segment.readable_span = 0xFFFFFFFF;
-    segment.writable_span = attributes & kSegmentCode ? -1 : 0xFFFFFFFF;
+    segment.writable_span = attributes & kSegmentCode ? i64{-1} : i64{0xFFFFFFFF};
 }
 
 }  // namespace
