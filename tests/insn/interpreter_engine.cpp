@@ -85,7 +85,7 @@ void set_flat(SegmentState& segment, u16 selector, u32 attributes, bool writable
     segment.limit = 0xFFFFFFFF;
     segment.attributes = attributes;
     segment.readable_span = 0xFFFFFFFF;
-    segment.writable_span = writable ? 0xFFFFFFFF : -1;
+    segment.writable_span = writable ? i64{0xFFFFFFFF} : i64{-1};
 }
 
 void InterpreterEngine::load_state(Cpu& cpu, const InsnState& state, bool code64) {

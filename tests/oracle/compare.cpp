@@ -1,0 +1,192 @@
+#include "tests/oracle/compare.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "core/decode/disasm.h"
+
+namespace lodge::oracle {
+namespace {
+
+constexpr const char* kRegisterNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
+    char text[400];
+    va_list arguments;
+    va_start(arguments, pattern);
+    std::vsnprintf(text, sizeof text, pattern, arguments);
+    va_end(arguments);
+    return text;
+}
+
+using Wide = unsigned long long;
+
+u32 compared_flags(const OracleCase& made, bool faulted) {
+    // A repetition that faults keeps its flags with Intel (SDM vol. 2, "REP"); AMD's are of the last comparison.
+    const bool compares = made.insn.opcode == Opcode::SCAS || made.insn.opcode == Opcode::CMPS;
+    if (compares && faulted) return 0;
+    u32 flags = kArithmeticFlags | kFlagDirection | kFlagAlignmentCheck | kFlagNestedTask;
+    return flags & ~facts(made.insn.opcode).flags_undefined;
+}
+
+std::string bytes_of(const u8* bytes, unsigned count) {
+    std::string text;
+    for (unsigned i = count; i-- > 0;) text += format("%02X", bytes[i]);
+    return text;
+}
+
+// C1 after FCOMI and its like: 0 with Intel (SDM vol. 2, "FCOMI"), as it was with AMD.
+u32 status_mask(const OracleCase& made) {
+    switch (made.insn.opcode) {
+        case Opcode::FCOMI:
+        case Opcode::FCOMIP:
+        case Opcode::FUCOMI:
+        case Opcode::FUCOMIP:
+            return 0xFDFF;
+        default:
+            return 0xFFFF;
+    }
+}
+
+// Accesses in several pieces: which of them faults first, and what has been done by then, no manual says.
+bool faults_in_pieces(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::FNSTENV:
+        case Opcode::FNSAVE:
+        case Opcode::FLDENV:
+        case Opcode::FRSTOR:
+        case Opcode::FXSAVE:
+        case Opcode::FXRSTOR:
+        case Opcode::MASKMOVQ:
+        case Opcode::MASKMOVDQU:
+            return true;
+        default:
+            return false;
+    }
+}
+
+void compare_fpu(const OracleCase& made, const FxImage& guest, const FxImage& host, std::string& text) {
+    const auto note = [&](const char* what, u32 ours, u32 theirs) {
+        if (ours != theirs) text += format("    %s: interpreter %#x, host %#x\n", what, ours, theirs);
+    };
+    note("x87 control", guest.control, host.control);
+    note("x87 status", guest.status & status_mask(made), host.status & status_mask(made));
+    note("x87 valid", guest.valid, host.valid);
+    note("mxcsr", guest.mxcsr, host.mxcsr);
+    for (unsigned i = 0; i < 8; ++i)
+        if (std::memcmp(guest.st[i], host.st[i], 10))
+            text += format("    st%u: interpreter %s, host %s\n", i, bytes_of(guest.st[i], 10).c_str(),
+                           bytes_of(host.st[i], 10).c_str());
+    for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
+        if (std::memcmp(guest.xmm[i], host.xmm[i], 16))
+            text += format("    xmm%u: interpreter %s, host %s\n", i, bytes_of(guest.xmm[i], 16).c_str(),
+                           bytes_of(host.xmm[i], 16).c_str());
+}
+
+bool has_error(u8 vector) {
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
+
+}  // namespace
+
+void forgive_memory(const OracleCase& made, std::span<const u8> host, std::span<u8> guest) {
+    if (!made.accessed) return;
+    const auto copy = [&](unsigned offset, unsigned size) {
+        const u64 at = *made.accessed + offset - kData;
+        for (u64 i = at; i < at + size; ++i)
+            if (i < guest.size()) guest[i] = host[i];
+    };
+    switch (made.insn.opcode) {
+        case Opcode::FNSTENV:
+        case Opcode::FNSAVE:
+            if (made.insn.operand_size == 2)
+                copy(6, 8);
+            else
+                copy(12, 16);
+            break;
+        case Opcode::FXSAVE:
+            copy(6, 18);
+            copy(28, 4);
+            break;
+        default:
+            break;
+    }
+}
+
+std::string differences(const OracleCase& made, const OracleOutcome& guest, const OracleOutcome& host) {
+    std::string text;
+    const auto note = [&](const char* what, u64 ours, u64 theirs) {
+        if (ours != theirs) text += format("    %s: interpreter %#llx, host %#llx\n", what, Wide{ours}, Wide{theirs});
+    };
+    const auto fault_of = [](const OracleOutcome& outcome) {
+        return outcome.fault ? 0x100u + outcome.fault->vector : 0u;
+    };
+    note("fault (100h + vector)", fault_of(guest), fault_of(host));
+    if (guest.fault && host.fault) {
+        // Linux tells of a protection violation wherever the address is the kernel's.
+        const bool kernel_address = host.fault->vector == 14 && host.fault->address >> 47;
+        const u32 ignored = kernel_address ? 1 : 0;
+        if (has_error(host.fault->vector))
+            note("error code", guest.fault->error & ~ignored, host.fault->error & ~ignored);
+        if (host.fault->vector == 14 && !faults_in_pieces(made.insn.opcode))
+            note("cr2", guest.fault->address, host.fault->address);
+    }
+    const u64 mask = made.code64 ? ~u64{0} : 0xFFFFFFFF;
+    for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
+        note(kRegisterNames[i], guest.state.gpr[i] & mask, host.state.gpr[i] & mask);
+    note("ip", guest.state.ip, host.state.ip);
+    const u32 flags = compared_flags(made, host.fault.has_value());
+    note("flags", guest.state.flags & flags, host.state.flags & flags);
+    static constexpr const char* kSelectors[] = {"ds", "es", "fs", "gs"};
+    for (unsigned i = 0; i < 4; ++i) note(kSelectors[i], guest.state.selectors[i], host.state.selectors[i]);
+    if (made.code64) {
+        note("fs base", guest.state.fs_base, host.state.fs_base);
+        note("gs base", guest.state.gs_base, host.state.gs_base);
+    }
+    if (host.fault && made.insn.opcode == Opcode::MASKMOVQ) return text;  // AMD's goes to MMX mode first
+    compare_fpu(made, guest.state.fpu, host.state.fpu, text);
+    return text;
+}
+
+std::string memory_differences(std::span<const u8> guest, std::span<const u8> host) {
+    if (std::memcmp(guest.data(), host.data(), guest.size()) == 0) return {};
+    std::string text;
+    unsigned shown = 0;
+    for (size_t i = 0; i < guest.size() && shown < 8; ++i) {
+        if (guest[i] == host[i]) continue;
+        text += format("    memory %#llx: interpreter %02X, host %02X\n", Wide{kData + i}, guest[i], host[i]);
+        ++shown;
+    }
+    return text;
+}
+
+std::string describe(const OracleCase& made) {
+    const std::string_view name = name_of(made.insn.opcode);
+    std::string text =
+        format("%.*s, %d-bit, row %u:", static_cast<int>(name.size()), name.data(), made.code64 ? 64 : 32, made.row);
+    for (const u8 byte : made.bytes) text += format(" %02X", byte);
+    text += "\n    ";
+    const OracleState& state = made.before;
+    for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
+        text += format("%s %llx ", kRegisterNames[i], Wide{state.gpr[i]});
+    text += format("\n    ip %llx flags %x fcw %x fsw %x valid %x mxcsr %x fs %llx gs %llx", Wide{state.ip},
+                   state.flags, state.fpu.control, state.fpu.status, state.fpu.valid, state.fpu.mxcsr,
+                   Wide{state.fs_base}, Wide{state.gs_base});
+    if (made.accessed) text += format(" at %llx", Wide{*made.accessed});
+    text += '\n';
+    for (const Operand& operand : made.insn.operands) {
+        if (operand.kind == OperandKind::xmm)
+            text += format("    xmm%u %s\n", operand.reg, bytes_of(state.fpu.xmm[operand.reg], 16).c_str());
+        if (operand.kind == OperandKind::mmx)
+            text += format("    mm%u %s\n", operand.reg,
+                           bytes_of(state.fpu.st[(operand.reg - (state.fpu.status >> 11)) & 7], 8).c_str());
+    }
+    const bool is_x87 = made.insn.opcode >= Opcode::FLD && made.insn.opcode <= Opcode::FRSTOR;
+    for (unsigned i = 0; is_x87 && i < 8; ++i)
+        text += format("    st%u %s\n", i, bytes_of(state.fpu.st[i], 10).c_str());
+    return text;
+}
+
+}  // namespace lodge::oracle

@@ -1,0 +1,629 @@
+#include "tests/oracle/generator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/decode/decoder.h"
+#include "core/decode/encoding.h"
+#include "tests/oracle/interpreter_has.h"
+
+namespace lodge::oracle {
+namespace {
+
+bool is_one_of(Opcode opcode, std::initializer_list<Opcode> list) {
+    return std::find(list.begin(), list.end(), opcode) != list.end();
+}
+bool is_string(Opcode opcode) {
+    return opcode >= Opcode::MOVS && opcode <= Opcode::OUTS;
+}
+bool is_bit_string(Opcode opcode) {
+    return is_one_of(opcode, {Opcode::BT, Opcode::BTS, Opcode::BTR, Opcode::BTC});
+}
+
+struct Exclusion {
+    std::string_view reason;
+    std::initializer_list<Opcode> opcodes;
+};
+
+using enum Opcode;
+const Exclusion kExclusions[] = {
+    {"leaves user mode or comes to another segment: tests/boot",
+     {SYSCALL, SYSENTER, SYSRET, SYSEXIT, INT3, INT1, IRET, JMPF, CALLF, RETF}},
+    {"its result is time or chance, or tells of the machine",
+     {RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, CPUID, RDPID, XGETBV, XTEST}},
+    {"the host's kernel answers in its place (UMIP)", {SGDT, SIDT, SLDT, STR, SMSW}},
+    {"leaves the host's virtual machine, or belongs to a hypervisor",
+     {VMCALL, VMMCALL, VMRUN,   VMLOAD, VMSAVE,  STGI,   CLGI,    SKINIT, INVLPGA, VMLAUNCH, VMRESUME, VMXOFF,
+      VMFUNC, VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC,   RSM}},
+    {"depends on what the host's kernel has enabled, saves what the host has of state",
+     {XSAVE, XRSTOR, XSAVEOPT, XSAVEC, XSAVES, XRSTORS, XSETBV, MONITOR, MWAIT}},
+    {"3DNow!: no longer on this host", {FEMMS}},
+    {"transactional memory: not on this host or not in any model", {XBEGIN, XABORT, XEND}},
+};
+
+}  // namespace
+
+std::string_view reason_not_to_draw(unsigned number, bool code64) {
+    const Encoding& row = kEncodings[number];
+    if (!(row.modes >> code64 & 1)) return "not in this kind of code";
+    if (row.map >= OpcodeMap::vex0F) return "VEX: AVX, BMI and their like are in no CPU model of this build";
+    for (const Exclusion& exclusion : kExclusions)
+        if (is_one_of(row.opcode, exclusion.opcodes)) return exclusion.reason;
+    Insn insn;
+    insn.opcode = row.opcode;
+    const CpuFeature feature = facts(row.opcode).feature;
+    const auto in_no_model = {
+        CpuFeature::lzcnt,    CpuFeature::bmi1,       CpuFeature::bmi2,        CpuFeature::adx,
+        CpuFeature::sse4a,    CpuFeature::clwb,       CpuFeature::clzero,      CpuFeature::wbnoinvd,
+        CpuFeature::rtm,      CpuFeature::smap,       CpuFeature::prefetchwt1, CpuFeature::sha,
+        CpuFeature::fsgsbase, CpuFeature::clflushopt, CpuFeature::invpcid,     CpuFeature::amd3dnow};
+    if (std::find(in_no_model.begin(), in_no_model.end(), feature) != in_no_model.end() && !interpreter_has(insn))
+        return "in no CPU model of this build";
+    return {};
+}
+
+struct Generator::Draft {
+    const Encoding* row = nullptr;
+    bool code64 = false;
+    std::vector<u8> bytes;
+    bool wide = false, rex = false;
+    u8 rex_bits = 0;
+    size_t displacement_at = 0;
+    unsigned displacement_size = 0;
+};
+
+Generator::Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only) : seed_(seed), fs32_(fs32) {
+    for (unsigned row = 1; row < kEncodings.size(); ++row) {
+        if (!only.empty() && name_of(kEncodings[row].opcode) != only) continue;
+        if (bits32 && reason_not_to_draw(row, false).empty()) rows_[0].push_back(row);
+        if (bits64 && reason_not_to_draw(row, true).empty()) rows_[1].push_back(row);
+    }
+}
+
+u64 Generator::value() {
+    const u64 raw = random_();
+    switch (raw % 8) {
+        case 0:
+            return random_() % 4;
+        case 1:
+            return 0 - random_() % 4;
+        case 2:
+            return (u64{1} << (random_() % 64)) - (raw >> 8 & 1);
+        case 3:  // the extremes of a width, repeated
+            return (raw >> 8 & 1 ? 0x7F7F7F7F7F7F7F7F : 0x8080808080808080) ^ (raw >> 9 & 1 ? random_() % 256 : 0);
+        case 4:
+            return static_cast<u64>(static_cast<i32>(random_()));
+        default:
+            return random_();
+    }
+}
+
+// A number of the IEEE format, with the classes that matter about as frequent as normal ones.
+u64 Generator::float_bits(unsigned exponent_bits, unsigned fraction_bits) {
+    const u64 most = (u64{1} << exponent_bits) - 1, bias = most >> 1;
+    const u64 fraction_mask = (u64{1} << fraction_bits) - 1;
+    const u64 raw = random_();
+    u64 exponent = 0, fraction = random_() & fraction_mask;
+    switch (raw % 16) {
+        case 0:
+            fraction = 0;
+            break;
+        case 1:  // denormal
+            break;
+        case 2:  // infinity
+            exponent = most;
+            fraction = 0;
+            break;
+        case 3:  // NaN
+            exponent = most;
+            fraction |= u64{1} << (fraction_bits - 1);
+            break;
+        case 4:  // signalling
+            exponent = most;
+            fraction = (fraction & (fraction_mask >> 1)) | 1;
+            break;
+        case 5:  // small whole numbers
+            exponent = bias + (raw >> 8) % 5;
+            fraction &= fraction_mask << (fraction_bits - 3) & fraction_mask;
+            break;
+        case 6:  // about the range of integers
+            exponent = bias + (raw >> 8) % 70;
+            break;
+        case 7:  // at the ends of the range
+            exponent = raw >> 8 & 1 ? 1 + (raw >> 9) % 3 : most - 1 - (raw >> 9) % 3;
+            break;
+        case 8:
+            exponent = bias - (raw >> 8) % 30;
+            break;
+        case 9:
+            exponent = (raw >> 8) % (most + 1);
+            fraction = fraction >> 63 % fraction_bits ? fraction_mask : 0;
+            break;
+        default:
+            exponent = (raw >> 8) % (most + 1);
+            if (raw % 16 > 12) exponent = bias + exponent % 9 - 4;
+            break;
+    }
+    return (raw >> 63) << (exponent_bits + fraction_bits) | exponent << fraction_bits | fraction;
+}
+
+void Generator::fill(u64 number, std::span<u8> data) {
+    random_.seed(seed_ * 0x9E3779B97F4A7C15 + number * 2 + 1);
+    for (size_t at = 0; at + 16 <= data.size(); at += 16) {
+        u64 low = value(), high = value();
+        switch (random_() % 8) {
+            case 0:
+                low = float_bits(11, 52), high = float_bits(11, 52);
+                break;
+            case 1:
+                low = float_bits(8, 23) | float_bits(8, 23) << 32, high = float_bits(8, 23) | float_bits(8, 23) << 32;
+                break;
+            case 2: {  // extended precision, with the integer bit mostly right
+                const u64 number_bits = float_bits(15, 48);
+                high = (high & ~u64{0xFFFF}) | number_bits >> 48;
+                low = number_bits << 15 | (random_() & 0x7FFF);
+                if ((number_bits >> 48 & 0x7FFF) != 0) low |= u64{1} << 63;
+                break;
+            }
+            default:
+                break;
+        }
+        store<u64>(data.data() + at, low);
+        store<u64>(data.data() + at + 8, high);
+    }
+}
+
+void Generator::draw_prefixes(Draft& draft) {
+    const Encoding& row = *draft.row;
+    unsigned prefix = kNoPrefix;
+    if (row.prefixes == 0b1111) {
+        const u64 pick = random_() % 16;
+        prefix = pick < 10 ? kNoPrefix : pick < 13 ? kPrefix66 : pick < 15 ? kPrefixF3 : kPrefixF2;
+        if (is_string(row.opcode) && random_() % 2) prefix = random_() % 2 ? kPrefixF3 : kPrefixF2;
+    } else {
+        do {
+            prefix = random_() % 4;
+        } while (!(row.prefixes >> prefix & 1));
+    }
+    auto& bytes = draft.bytes;
+    if (prefix == kPrefixF3) bytes.push_back(0xF3);
+    if (prefix == kPrefixF2) bytes.push_back(0xF2);
+    if (prefix == kPrefix66 || (prefix >= kPrefixF3 && chance(15))) bytes.push_back(0x66);
+    if (chance(8)) bytes.push_back(0x67);
+    if (chance(12)) bytes.push_back(chance(50) ? 0x64 : 0x65);
+    if (chance(3)) bytes.push_back(static_cast<u8>(0x26 + random_() % 4 * 8));
+    const bool fs_is_needed = !draft.code64 && std::count(bytes.begin(), bytes.end(), 0x67) && chance(85);
+    if (fs_is_needed && fs32_.base) bytes.push_back(0x64);
+    if (facts(row.opcode).lockable ? chance(6) : random_() % 300 == 0) bytes.push_back(0xF0);
+    std::shuffle(bytes.begin(), bytes.end(), random_);
+    if (!draft.code64) return;
+    const bool wide_matters = row.wide != 0b11, b_matters = row.rex_b != 0b11;
+    draft.rex = (wide_matters && row.wide == 0b10) || (b_matters && row.rex_b == 0b10) || chance(60);
+    if (!draft.rex) return;
+    draft.rex_bits = static_cast<u8>(random_() & 7);
+    draft.wide = row.wide == 0b10 || (row.wide == 0b11 && chance(50));
+    if (b_matters) draft.rex_bits = static_cast<u8>((draft.rex_bits & 6) | (row.rex_b == 0b10));
+    bytes.push_back(static_cast<u8>(0x40 | draft.wide << 3 | draft.rex_bits));
+}
+
+void Generator::draw_modrm(Draft& draft) {
+    const Encoding& row = *draft.row;
+    auto& bytes = draft.bytes;
+    unsigned reg;
+    do {
+        reg = random_() % 8;
+    } while (!(row.regs >> reg & 1));
+    const bool register_form = row.register_form && (!row.memory_form || chance(40));
+    unsigned rm = random_() % 8;
+    if (register_form) {
+        while (!(row.rms >> rm & 1)) rm = random_() % 8;
+        const unsigned mod = row.mod_ignored ? random_() % 4 : 3;
+        bytes.push_back(static_cast<u8>(mod << 6 | reg << 3 | rm));
+        return;
+    }
+    const unsigned mod = random_() % 3;
+    bytes.push_back(static_cast<u8>(mod << 6 | reg << 3 | rm));
+    const bool address16 = !draft.code64 && std::count(bytes.begin(), bytes.end() - 1, 0x67) && bytes.size() > 1;
+    draft.displacement_size = mod == 1 ? 1 : mod == 2 ? 4 : 0;
+    if (address16) {
+        if (mod == 2 || (mod == 0 && rm == 6)) draft.displacement_size = 2;
+    } else if (rm == 4) {
+        const u8 sib = static_cast<u8>(random_());
+        bytes.push_back(sib);
+        if (mod == 0 && (sib & 7) == 5) draft.displacement_size = 4;
+    } else if (mod == 0 && rm == 5) {
+        draft.displacement_size = 4;
+    }
+    draft.displacement_at = bytes.size();
+    const u64 displacement = chance(50) ? random_() % 256 - 128 : random_();
+    for (unsigned i = 0; i < draft.displacement_size; ++i) bytes.push_back(static_cast<u8>(displacement >> 8 * i));
+}
+
+void Generator::draw_fpu(FxImage& fpu) {
+    fpu = FxImage{};
+    fpu.control = 0x37F;
+    if (chance(60)) fpu.control = static_cast<u16>(0x40 | (random_() & 0xF3F & ~(chance(70) ? 0 : 0x3F)));
+    if (chance(70)) fpu.control |= 0x3F;
+    u16 flags = static_cast<u16>(random_() & 0x7F);
+    if (!chance(5)) flags &= static_cast<u16>(fpu.control | 0x40);  // no exception is pending
+    const bool pending = flags & ~fpu.control & 0x3F;
+    fpu.status = static_cast<u16>((random_() & 0x7F00) | flags | (pending ? 0x8080 : 0));
+    const u64 kind = random_() % 8;
+    fpu.valid = kind < 5 ? 0xFF : static_cast<u8>(random_());
+    fpu.mxcsr = chance(40) ? 0x1F80 : static_cast<u32>(random_() & 0xFFFF);
+    if (chance(50)) fpu.mxcsr |= 0x1F80;
+    const unsigned similar = random_() % 4;
+    for (auto& st : fpu.st) {
+        u64 low = value();
+        u16 high = static_cast<u16>(value());
+        const unsigned bits = similar == 0 ? 0 : random_() % 8;
+        if (bits >= 2) {
+            const u64 number = float_bits(15, 48);
+            high = static_cast<u16>(number >> 48);
+            low = number << 15 | (chance(60) ? random_() & 0x7FFF : 0);
+            if (chance(30)) low &= ~u64{0} << random_() % 63;
+            if (high & 0x7FFF)
+                low |= u64{1} << 63;
+            else
+                low &= ~u64{0} >> 1;
+            if (chance(3)) low ^= u64{1} << 63;  // unnormal, pseudo-denormal
+        } else if (bits == 1) {                  // an exponent near that of one
+            high = static_cast<u16>(0x3FFF + random_() % 9 - 4 + (random_() & 0x8000));
+            low |= u64{1} << 63;
+        }
+        store<u64>(st, low);
+        store<u16>(st + 8, high);
+    }
+    for (auto& xmm : fpu.xmm) {
+        u64 low = value(), high = value();
+        const u64 format = random_() % 4;
+        if (format == 0) {
+            low = float_bits(11, 52), high = float_bits(11, 52);
+        } else if (format == 1) {
+            low = float_bits(8, 23) | float_bits(8, 23) << 32, high = float_bits(8, 23) | float_bits(8, 23) << 32;
+        }
+        store<u64>(xmm, low);
+        store<u64>(xmm + 8, high);
+    }
+    if (chance(20)) std::memcpy(fpu.xmm[random_() % 16], fpu.xmm[random_() % 16], 16);
+}
+
+void Generator::draw_state(OracleCase& made) {
+    OracleState& state = made.before;
+    for (u64& reg : state.gpr) reg = made.code64 ? value() : static_cast<u32>(value());
+    state.gpr[4] = kData + 0x400 + random_() % 0x180 * 8;
+    if (chance(5)) state.gpr[4] = address(8);
+    if (chance(40)) state.gpr[5] = kData + 0x400 + random_() % 0xC00;
+    state.flags = 0x202 | (static_cast<u32>(random_()) & kArithmeticFlags);
+    if (chance(25)) state.flags |= kFlagDirection;
+    if (chance(1)) state.flags |= kFlagAlignmentCheck;
+    if (made.insn.opcode == INTO) state.flags &= ~kFlagOverflow;  // the trap is delivered: tests/boot
+    if (made.code64) {
+        state.selectors = {0x2B, 0x2B, 0, 0};
+        state.fs_base = chance(50) ? kWindow : 0;
+        state.gs_base = chance(50) ? 0 : value() & 0x3FFFFFFFFFFF;
+    } else {
+        state.selectors = {0x2B, 0x2B, fs32_.selector, 0x2B};
+    }
+    draw_fpu(state.fpu);
+}
+
+// Where an access of `size` bytes is to begin: mostly within the data, often aligned; sometimes over one of its edges.
+u64 Generator::address(u64 size) {
+    size = std::clamp<u64>(size, 1, 0x400);
+    const u64 kind = random_() % 100;
+    constexpr u64 kEnd = kReadOnly + kReadOnlySize;
+    if (kind < 3) return kEnd - random_() % (size + 1);
+    if (kind < 5) return kReadOnly - random_() % (size + 1);
+    if (kind < 7) return kData - random_() % (size + 1);
+    if (kind < 9) return kReadOnly + random_() % (kReadOnlySize - size);
+    if (kind < 11) return kData + kDataSize / 2 - random_() % (size + 1);
+    const u64 at = kData + random_() % (kDataSize - size);
+    return chance(65) ? at & ~u64{15} : at;
+}
+
+void Generator::aim(OracleCase& made, Draft& draft) {
+    aim_implicit(made);
+    if (made.insn.has_memory()) aim_memory(made, draft);
+    keep_off_own_code(made);
+}
+
+u64 segment_base(const OracleCase& made, Segment segment, const Fs32& fs32) {
+    if (segment == Segment::fs) return made.code64 ? made.before.fs_base : fs32.base;
+    if (segment == Segment::gs) return made.code64 ? made.before.gs_base : 0;
+    return 0;
+}
+
+void Generator::aim_memory(OracleCase& made, Draft& draft) {
+    Insn& insn = made.insn;
+    auto& gpr = made.before.gpr;
+    const Operand& memory = *insn.memory();
+    const u64 size = memory.size ? memory.size : is_one_of(insn.opcode, {FXSAVE, FXRSTOR}) ? 512 : 8;
+    const u64 mask = insn.address_size == 8 ? ~u64{0} : (u64{1} << 8 * insn.address_size) - 1;
+    const u64 base_of_segment = segment_base(made, insn.segment, fs32_);
+    const u64 target = address(size) - base_of_segment;
+    if (is_bit_string(insn.opcode) && insn.operands[1].kind == OperandKind::gpr && insn.operands[1].reg != insn.base &&
+        insn.operands[1].reg != insn.index && !chance(5))
+        gpr[insn.operands[1].reg] = random_() % 0x400 - 0x200;
+    const auto patch = [&](u64 displacement) {
+        for (unsigned i = 0; i < draft.displacement_size; ++i)
+            made.bytes[draft.displacement_at + i] = static_cast<u8>(displacement >> 8 * i);
+        const unsigned bits = 8 * draft.displacement_size;
+        insn.displacement = bits == 64   ? static_cast<i64>(displacement)
+                            : bits == 32 ? static_cast<i32>(displacement)
+                            : bits == 16 ? static_cast<i16>(displacement)
+                                         : static_cast<i8>(displacement);
+    };
+    const auto index_part = [&] { return insn.index < 16 ? gpr[insn.index] << insn.scale : 0; };
+    const auto displacement = [&] { return static_cast<u64>(insn.displacement); };
+    const bool leave_wild = chance(2);
+    if (insn.base == kBlockIp) {
+        if (!leave_wild) patch(target - made.end());
+    } else if (leave_wild) {
+    } else if (insn.operands[0].kind == OperandKind::memory && insn.base == kNoRegister && insn.modrm == 0 &&
+               draft.displacement_size == 0) {  // MOV moffs
+        draft.displacement_size = insn.address_size;
+        draft.displacement_at = made.bytes.size() - insn.address_size;
+        patch(target);
+        if (draft.displacement_size < 8) insn.displacement &= static_cast<i64>(mask);
+    } else if (insn.operands[1].kind == OperandKind::memory && insn.base == kNoRegister && insn.modrm == 0 &&
+               draft.displacement_size == 0) {
+        draft.displacement_size = insn.address_size;
+        draft.displacement_at = made.bytes.size() - insn.address_size;
+        patch(target);
+        if (draft.displacement_size < 8) insn.displacement &= static_cast<i64>(mask);
+    } else if (insn.base < 16 && insn.base != insn.index) {
+        u64& base = gpr[insn.base];
+        const u64 wanted = (target - displacement() - index_part()) & mask;
+        base = insn.address_size == 2                  ? (base & ~mask) | wanted
+               : insn.address_size == 4 && made.code64 ? (random_() << 32) | wanted
+                                                       : wanted;
+    } else if (draft.displacement_size == 4) {
+        const u64 base = insn.base < 16 ? gpr[insn.base] : 0;
+        if (insn.index < 16 && insn.address_size == 8) {
+            gpr[insn.index] = random_() % 0x400;
+            patch(target - index_part() - (insn.base < 16 ? gpr[insn.base] : 0));
+        } else {
+            patch(target - base - index_part());
+        }
+    } else if (insn.base < 16 && insn.address_size >= 4 && insn.base == insn.index) {
+        gpr[insn.base] = (target - displacement()) / ((u64{1} << insn.scale) + 1);
+    } else if (draft.displacement_size == 2) {
+        patch(target);
+    }
+    u64 at = displacement() + index_part();
+    if (insn.base < 16) at += gpr[insn.base];
+    if (insn.base == kBlockIp) at += made.end();
+    made.accessed = (at & mask) + base_of_segment;
+    if (!made.code64) made.accessed = *made.accessed & 0xFFFFFFFF;
+}
+
+void Generator::aim_implicit(OracleCase& made) {
+    const Insn& insn = made.insn;
+    auto& gpr = made.before.gpr;
+    const u64 upper = made.code64 && insn.address_size == 4 && chance(30) ? random_() << 32 : 0;
+    const u64 source_base = segment_base(made, insn.segment, fs32_);
+    const u64 mask = insn.address_size == 8 ? ~u64{0} : 0xFFFFFFFF;
+    if (is_string(insn.opcode)) {
+        if (chance(90)) gpr[1] = (chance(80) ? random_() % 24 : random_() % 3000) | upper;
+        if (chance(95)) gpr[6] = ((address(64) - source_base) & mask) | upper;
+        if (chance(95)) gpr[7] = (chance(70) ? address(64) : gpr[6] + source_base + random_() % 64 - 32) | upper;
+        return;
+    }
+    switch (insn.opcode) {
+        case XLAT:
+            gpr[3] = ((address(256) - source_base) & mask) | upper;
+            break;
+        case MASKMOVQ:
+        case MASKMOVDQU:
+            gpr[7] = ((address(16) - source_base) & mask) | upper;
+            break;
+        case LEAVE:
+        case ENTER:
+            if (chance(85)) gpr[5] = kData + 0x600 + random_() % 0x800;
+            break;
+        case JCXZ:
+        case LOOP:
+        case LOOPZ:
+        case LOOPNZ:
+            if (chance(60)) gpr[1] = random_() % 3 | upper;
+            break;
+        case DIV:
+        case IDIV:  // quotients that fit
+            if (chance(60)) gpr[2] = chance(50) ? random_() % 100 : 0 - random_() % 100;
+            if (!made.code64) gpr[2] = static_cast<u32>(gpr[2]);
+            break;
+        case CMPXCHG:
+            if (chance(40) && insn.operands[0].kind == OperandKind::gpr && insn.operands[0].reg < 16)
+                gpr[0] = gpr[insn.operands[0].reg];
+            break;
+        case JMP:
+        case CALL:
+            if (insn.operands[0].kind == OperandKind::gpr && insn.operands[0].reg != 4 && chance(80))
+                gpr[insn.operands[0].reg] = kCode + random_() % 0x100;
+            break;
+        case MOV_SEG:
+        case LAR:
+        case LSL:
+        case VERR:
+        case VERW:
+        case ARPL: {  // selectors whose descriptors both sides know
+            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x33,
+                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
+            for (const Operand& operand : insn.operands)
+                if (operand.kind == OperandKind::gpr && operand.reg != 4 && operand.reg < 16)
+                    gpr[operand.reg] =
+                        (gpr[operand.reg] & ~u64{0xFFFF}) | kSelectors[random_() % std::size(kSelectors)];
+            break;
+        }
+        case PCMPESTRI:
+        case PCMPESTRM:
+            if (chance(80)) gpr[0] = random_() % 40 - 20, gpr[2] = random_() % 40 - 20;
+            if (!made.code64) gpr[0] = static_cast<u32>(gpr[0]), gpr[2] = static_cast<u32>(gpr[2]);
+            break;
+        default:
+            break;
+    }
+}
+
+bool is_near_branch(Opcode opcode) {
+    return opcode >= JO && opcode <= RET;
+}
+
+// Where processors differ without any being wrong.
+bool means_different_things(const Insn& insn, std::span<const u8> bytes) {
+    const bool wide = insn.prefixes & kPrefixRexW;
+    const bool code64 = insn.code_size == CodeSize::bits64;
+    // A near branch with 66 in 64-bit code: Intel ignores the prefix, AMD does not (SDM vol. 2, "JMP"; APM vol. 3,
+    // same).
+    if (code64 && is_near_branch(insn.opcode) && (insn.prefixes & kPrefixOperandSize)) return true;
+    // LOOPZ and LOOPNZ with F2 or F3, whose use there is reserved: AMD's takes the condition from the prefix.
+    const bool repeated = insn.prefixes & (kPrefixRep | kPrefixRepne);
+    if ((insn.opcode == LOOPZ || insn.opcode == LOOPNZ) && repeated) return true;
+    // Far pointers with an offset of 8 bytes are Intel's only (APM vol. 3, "LFS").
+    if ((insn.opcode == LSS || insn.opcode == LFS || insn.opcode == LGS) && wide) return true;
+    // FSTP ST(i) as D9 D8+i is in no manual; it copies empty registers without an exception.
+    const bool is_alias = bytes.size() >= 2 && bytes[bytes.size() - 2] == 0xD9;
+    return insn.opcode == FSTP && insn.operands[0].kind == OperandKind::st && is_alias;
+}
+
+// A branch that lands within the case's own bytes would run something else, perhaps for ever.
+void Generator::keep_off_own_code(OracleCase& made) {
+    const Insn& insn = made.insn;
+    if (insn.operands[0].kind != OperandKind::relative) return;
+    const u64 from = made.before.ip, to = made.end() + 8;
+    for (;;) {
+        const u64 target = made.end() + made.insn.immediate;
+        const u64 target16 = target & 0xFFFF;
+        if ((target < from || target >= to) && (target16 < (from & 0xFFFF) || target16 >= (to & 0xFFFF))) return;
+        const unsigned size = insn.operands[0].size;
+        made.bytes[made.bytes.size() - size] = static_cast<u8>(random_());
+        const u8* at = made.bytes.data() + made.bytes.size() - size;
+        made.insn.immediate = static_cast<u64>(size == 1   ? static_cast<i64>(static_cast<i8>(*at))
+                                               : size == 2 ? static_cast<i64>(load<i16>(at))
+                                                           : static_cast<i64>(load<i32>(at)));
+    }
+}
+
+void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
+    const auto put = [&](u64 at, auto value) {
+        if (at >= kData && at <= kData + kDataSize - sizeof value) store(data.data() + (at - kData), value);
+    };
+    random_.seed(made.before.gpr[3] ^ made.before.gpr[0] ^ seed_);
+    const u64 code_address = kCode + random_() % 0x100;
+    const u64 stack = made.before.gpr[4];
+    switch (made.insn.opcode) {
+        case RET:
+            if (chance(75)) put(stack, code_address);
+            break;
+        case JMP:
+        case CALL:
+            if (made.accessed && chance(75)) put(*made.accessed, code_address);
+            break;
+        case POPF: {  // without TF: a trap after the next instruction is for tests/boot
+            if (stack >= kData && stack <= kData + kDataSize - 8) data[stack - kData + 1] &= 0xFE;
+            break;
+        }
+        case LDMXCSR:
+            if (made.accessed && chance(85)) put(*made.accessed, static_cast<u32>(random_() & 0xFFFF));
+            break;
+        case FXRSTOR:
+            if (made.accessed && chance(90)) put(*made.accessed + 24, static_cast<u32>(random_() & 0xFFFF));
+            break;
+        case POP_SEG:
+        case MOV_SEG:
+        case LDS:
+        case LES:
+        case LFS:
+        case LGS:
+        case LSS:
+        case LAR:
+        case LSL:
+        case VERR:
+        case VERW: {
+            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x2B, 0x33,
+                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
+            const u16 selector = kSelectors[random_() % std::size(kSelectors)];
+            const bool far = made.insn.opcode >= LDS && made.insn.opcode <= LSS;
+            if (made.insn.opcode == POP_SEG) put(stack, selector);
+            if (made.accessed) put(*made.accessed + (far ? made.insn.operand_size : 0), selector);
+            break;
+        }
+        case CMPXCHG8B:
+        case CMPXCHG16B:
+            if (made.accessed && chance(50)) {
+                const unsigned half = made.insn.opcode == CMPXCHG8B ? 4 : 8;
+                if (half == 4) {
+                    put(*made.accessed, static_cast<u32>(made.before.gpr[0]));
+                    put(*made.accessed + 4, static_cast<u32>(made.before.gpr[2]));
+                } else {
+                    put(*made.accessed, made.before.gpr[0]);
+                    put(*made.accessed + 8, made.before.gpr[2]);
+                }
+            }
+            break;
+        case FBLD: {
+            if (!made.accessed || chance(10)) break;
+            u64 digits = 0;
+            for (unsigned i = 0; i < 16; ++i) digits = digits << 4 | random_() % 10;
+            put(*made.accessed, digits);
+            put(*made.accessed + 8, static_cast<u8>(random_() % 10 << 4 | random_() % 10));
+            break;
+        }
+        default:
+            break;
+    }
+}
+
+bool Generator::try_make(OracleCase& made, unsigned number) {
+    Draft draft;
+    draft.row = &kEncodings[number];
+    draft.code64 = made.code64;
+    draw_prefixes(draft);
+    static constexpr std::initializer_list<u8> kEscapes[] = {{}, {0x0F}, {0x0F, 0x38}, {0x0F, 0x3A}};
+    const auto& escapes = kEscapes[static_cast<unsigned>(draft.row->map)];
+    draft.bytes.insert(draft.bytes.end(), escapes.begin(), escapes.end());
+    draft.bytes.push_back(
+        static_cast<u8>(draft.row->first + random_() % static_cast<u64>(draft.row->last - draft.row->first + 1)));
+    if (draft.row->has_modrm) draw_modrm(draft);
+    while (draft.bytes.size() < kLongestInsn + 8) draft.bytes.push_back(static_cast<u8>(value()));
+    const CodeSize code_size = made.code64 ? CodeSize::bits64 : CodeSize::bits32;
+    Insn& insn = made.insn;
+    const DecodeStatus status = decode({draft.bytes.data(), kLongestInsn}, code_size, insn);
+    if (status == DecodeStatus::ok) {
+        if (insn.opcode != draft.row->opcode) return false;
+        draft.bytes.resize(insn.length);
+    } else {
+        if (status != DecodeStatus::invalid || !chance(10)) return false;
+        insn = Insn{};
+        insn.code_size = code_size;
+        draft.bytes.resize(kLongestInsn);
+    }
+    if (insn.opcode == INT && (insn.immediate == 3 || insn.immediate == 4 || insn.immediate == 0x80))
+        return false;  // gates that user code may use
+    if (means_different_things(insn, draft.bytes)) return false;
+    made.row = number;
+    made.bytes = draft.bytes;
+    made.before.ip = kCode + 0x800 + random_() % 0x400;
+    draw_state(made);
+    if (status == DecodeStatus::ok) aim(made, draft);
+    return true;
+}
+
+OracleCase Generator::make(u64 number) {
+    random_.seed(seed_ * 0x9E3779B97F4A7C15 + number * 2);
+    OracleCase made;
+    made.code64 = rows_[0].empty() || (!rows_[1].empty() && random_() % 3);
+    const auto& rows = rows_[made.code64];
+    for (;;) {
+        const unsigned row = rows[random_() % rows.size()];
+        for (unsigned tries = 0; tries < 20; ++tries) {
+            const bool code64 = made.code64;
+            made = OracleCase{};
+            made.code64 = code64;
+            if (try_make(made, row)) return made;
+        }
+    }
+}
+
+}  // namespace lodge::oracle
