@@ -107,8 +107,7 @@ ExitReason Translator::run(u64 instructions) {
         Block* block = find();
         if (!block) continue;
         if (block->count > end_ - cpu_.state.retired) {
-            wanted_ = nullptr;
-            interpreter_.step();
+            interpret(nullptr);
             continue;
         }
         if (wanted_) link(*wanted_, *block);
@@ -119,10 +118,13 @@ ExitReason Translator::run(u64 instructions) {
 // Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
 void Translator::interpret(Interpreter::Block* block) {
     wanted_ = nullptr;
-    if (!block || block->count > end_ - cpu_.state.retired)
+    if (!block || block->count > end_ - cpu_.state.retired) {
+        ++counters_.steps;
         interpreter_.step();
-    else
+    } else {
+        ++counters_.cold_blocks;
         interpreter_.run_block(*block);
+    }
 }
 
 // Null: the interpreter has gone on for a while.
@@ -167,7 +169,7 @@ void Translator::enter(Block& block) {
 
 bool Translator::fall_back(const Fallback& fallback) {
     EngineState& engine = cpu_.state.engine;
-    ++counters_.fallbacks;
+    ++counters_.fallbacks[static_cast<size_t>(fallback.insn[0].opcode)];
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining) - fallback.count;
     u64 ip = engine.page_ip + fallback.start;
     if (fallback.insn[0].code_size != CodeSize::bits64) ip &= 0xFFFFFFFF;
@@ -328,6 +330,32 @@ void Translator::evict_region(unsigned region) {
     buried_.clear();
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
+}
+
+// --- Statistics
+
+std::vector<std::pair<std::string, u64>> Translator::statistics() const {
+    constexpr size_t kMostFallbacks = 24;
+    std::vector<std::pair<std::string, u64>> lines = {
+        {"translated blocks", counters_.translated_blocks},
+        {"translated instructions", counters_.translated_instructions},
+        {"host code bytes", counters_.code_bytes},
+        {"blocks dropped", counters_.dropped_blocks},
+        {"regions evicted", counters_.evictions},
+        {"links made", counters_.links},
+        {"entries into translated code", counters_.entries},
+        {"cold blocks interpreted", counters_.cold_blocks},
+        {"instructions stepped", counters_.steps},
+        {"TLB misses", cpu_.tlb_misses},
+    };
+    std::vector<std::pair<std::string, u64>> fallbacks;
+    for (size_t i = 0; i < kOpcodeCount; ++i)
+        if (counters_.fallbacks[i])
+            fallbacks.emplace_back("fallback " + std::string(name_of(static_cast<Opcode>(i))), counters_.fallbacks[i]);
+    std::sort(fallbacks.begin(), fallbacks.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+    if (fallbacks.size() > kMostFallbacks) fallbacks.resize(kMostFallbacks);
+    lines.insert(lines.end(), fallbacks.begin(), fallbacks.end());
+    return lines;
 }
 
 }  // namespace lodge::jit
