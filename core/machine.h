@@ -93,6 +93,7 @@ class Machine final : public MachineControl {
     void round();
     // How many instructions the executor may run before the loop must look around.
     u64 budget() const;
+    void adapt_slice(u64 taken);
     // Slow motion: gives back the host time that the CPU was not entitled to.
     void rest(u64 host_nanoseconds);
     // Nothing to do until the scheduler's next event or an input.
@@ -107,6 +108,7 @@ class Machine final : public MachineControl {
     Bus ports_, mmio_;
     std::unique_ptr<PhysicalMemory> memory_;
     std::unique_ptr<Cpu> cpu_;
+    u64 slice_ = 20'000;  // realtime: instructions of a round
     std::unique_ptr<Executor> executor_;
     std::vector<Device*> devices_;
 

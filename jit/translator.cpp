@@ -76,7 +76,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       interpreter_(cpu),
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_)),
-      jumps_(kJumpEntries, JumpEntry{0, ~u64{0}, 0, nullptr}),
+      jumps_(kJumpEntries, kNoJump),
       free_(memory_->begin() + aligned(stubs_.bytes)) {
     cpu_.set_code_cache(this);
     cpu_.state.engine.engine = reinterpret_cast<u64>(this);
@@ -132,7 +132,7 @@ Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && entry.epoch == cpu_.state.engine.epoch) return block_at(entry.code);
+    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry))) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     if (!cold || cold->stays_cold || ++cold->executions < options_.hot) {
         interpret(cold);
@@ -150,6 +150,19 @@ Block* Translator::find() {
     if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
     jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block->code};
     return block;
+}
+
+// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
+bool Translator::still_good(JumpEntry& entry) {
+    constexpr u64 kModeMask = (u64{1} << kModeBits) - 1;
+    const u64 epoch = cpu_.state.engine.epoch;
+    if ((entry.epoch ^ epoch) & kModeMask) return false;
+    const Block* block = block_at(entry.code);
+    if (!block || !lies_in_segment(*block)) return false;
+    const u64 linear = (cpu_.state.segment(Segment::cs).base + entry.ip) & cpu_.state.linear_mask;
+    if (cpu_.fetch_pointer(linear) != cpu_.memory().backing().data() + block->backing) return false;
+    entry.epoch = epoch;
+    return true;
 }
 
 bool Translator::lies_in_segment(const Block& block) const {
@@ -281,6 +294,7 @@ void Translator::drop(Block& block) {
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
+    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
     std::erase(regions_[block.region], &block);
     const auto found = blocks_.find(block.key);
     buried_.push_back(std::move(found->second));
@@ -328,6 +342,7 @@ void Translator::evict_region(unsigned region) {
         drop(*block);
     }
     buried_.clear();
+    std::fill(jumps_.begin(), jumps_.end(), kNoJump);  // their code is about to be overwritten
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
 }

@@ -143,7 +143,7 @@ void Cpu::mode_changed() {
     if (cs.base != code_base_ || cs.limit != code_limit_) {
         code_base_ = cs.base;
         code_limit_ = cs.limit;
-        ++generation_;
+        next_generation();
     }
     fetch_epoch = generation_ << 8 | static_cast<u64>(state.cpl) << 4 | static_cast<u64>(code_size());
 }
@@ -155,13 +155,15 @@ void Cpu::flush_tlb(bool global_too) {
         else
             tlb->clear_non_global();
     }
-    ++generation_;
+    next_generation();
     mode_changed();
 }
 
 void Cpu::invalidate_page(u64 linear) {
-    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) tlb->clear_page(linear);
-    ++generation_;
+    bool large = false;
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) large |= tlb->clear_page(linear);
+    if (!fetched_.test(Tlb::index(linear)) && !large) return;
+    next_generation();
     mode_changed();
 }
 

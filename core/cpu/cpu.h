@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <bitset>
 #include <optional>
 #include <utility>
 
@@ -247,7 +248,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     // The part of it that does not depend on CPL and code size: counts what may change where code is found.
     u64 generation() const { return generation_; }
     void next_fetch_epoch() {
-        ++generation_;
+        next_generation();
         mode_changed();
     }
 
@@ -472,7 +473,14 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool debug_register_index(unsigned& index);
     bool data_breakpoint_in_page(u64 linear) const;
     u64 generation_ = 0;  // of fetch_epoch
-    u64 code_base_ = 0;   // CS base and limit that fetch_epoch stands for
+    // Pages, by their index in the TLB, that code was fetched from in this generation: to invalidate any other page
+    // changes nothing for code.
+    std::bitset<Tlb::kEntries> fetched_;
+    void next_generation() {
+        ++generation_;
+        fetched_.reset();
+    }
+    u64 code_base_ = 0;  // CS base and limit that fetch_epoch stands for
     u32 code_limit_ = 0;
     bool was_code64_ = false;
 
