@@ -121,8 +121,8 @@ namespace {
 
 constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE,
               kMsrArchCapabilities = 0x10A, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176,
-              kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A, kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200,
-              kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
+              kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200, kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF,
+              kMsrEfer = 0xC0000080;
 
 // IA32_ARCH_CAPABILITIES: an interpreter does not run ahead of its checks, and has no buffers to leak from. RDCL_NO,
 // SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO,
@@ -167,6 +167,10 @@ bool Cpu::read_msr(u32 index, u64& value) {
         value = mtrr_variable_[index - kMsrMtrrVariable];
         return true;
     }
+    if (MachineCheck::holds(index) && (model_.features_edx & kCpuidMca)) {
+        value = machine_check_.read(index);
+        return true;
+    }
     if (model_.extended_edx & kCpuidLm) {
         bool known = false;
         const bool ok = read_long_msr(index, value, known);
@@ -183,8 +187,6 @@ bool Cpu::read_msr(u32 index, u64& value) {
             return true;
         case kMsrPlatformId:  // platform 0; what updates microcode reads it beside the next
         case kMsrBiosSign:
-        case kMsrMcgCap:
-        case kMsrMcgStatus:
             value = 0;
             return true;
         case kMsrMtrrCap:
@@ -233,6 +235,8 @@ bool Cpu::write_msr(u32 index, u64 value) {
         mtrr_variable_[index - kMsrMtrrVariable] = value;
         return true;
     }
+    if (MachineCheck::holds(index) && (model_.features_edx & kCpuidMca))
+        return machine_check_.write(index, value) || raise_gp(0);
     if (model_.extended_edx & kCpuidLm) {
         bool known = false;
         const bool ok = write_long_msr(index, value, known);
@@ -247,7 +251,6 @@ bool Cpu::write_msr(u32 index, u64 value) {
             if (!apic_ || !has(kCpuidApic) || !apic_->set_base_msr(value)) return raise_gp(0);
             return true;
         case kMsrBiosSign:
-        case kMsrMcgStatus:
             return true;
         case kMsrSysenterCs:
             if (!has(kCpuidSep)) return raise_gp(0);

@@ -39,6 +39,7 @@ void Cpu::reset() {
     for (u64& value : mtrr_fixed_) value = 0;
     for (u64& value : mtrr_variable_) value = 0;
     misc_enable_ = 1;
+    machine_check_.reset();
     xcr0_ = kXcr0X87;
     state.cr0 = 0;
     a20_ = true;
@@ -255,7 +256,7 @@ void fpu_state(StateIo& io, FpuState& fpu) {
 void Cpu::save_or_load(StateIo& io) {
     static constexpr std::string_view kSegmentNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
     u32 attention_bits = attention.load() & ~kAttentionKick;
-    io.section("cpu", 2, [&] {
+    io.section("cpu", 3, [&] {
         io.field("gpr", state.gpr);
         io.field("ip", state.ip);
         io.field("status_low", state.status.low);
@@ -298,6 +299,7 @@ void Cpu::save_or_load(StateIo& io) {
         io.field("mtrr_fixed", mtrr_fixed_);
         io.field("mtrr_variable", mtrr_variable_);
         io.field("misc_enable", misc_enable_);
+        machine_check_.state(io);
         io.field("xcr0", xcr0_);
         io.field("random", random_);
     });

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/cpu/cpu_model.h"
 #include "core/cpu/exception.h"
+#include "core/cpu/machine_check.h"
 #include "core/cpu/state.h"
 #include "core/cpu/tlb.h"
 #include "core/device.h"
@@ -493,6 +494,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 mtrr_fixed_[11] = {};
     u64 mtrr_variable_[16] = {};
     u64 misc_enable_ = 1;
+    MachineCheck machine_check_;
     u64 xcr0_ = kXcr0X87;
     u64 random_ = 0;
     // While the CPU looks at its own structures (descriptor tables, TSS), whatever CPL is: SDM vol. 3, 4.6.1.

@@ -31,8 +31,8 @@ CpuModel make_pentium3() {
     model.name = "pentium3";
     model.family_model_stepping = 0x6B1;  // Tualatin
     model.features_edx = kCpuidFpu | kCpuidDe | kCpuidPse | kCpuidTsc | kCpuidMsr | kCpuidPae | kCpuidCx8 | kCpuidApic |
-                         kCpuidSep | kCpuidMtrr | kCpuidPge | kCpuidCmov | kCpuidPat | kCpuidPse36 | kCpuidMmx |
-                         kCpuidFxsr | kCpuidSse;
+                         kCpuidMce | kCpuidSep | kCpuidMtrr | kCpuidPge | kCpuidMca | kCpuidCmov | kCpuidPat |
+                         kCpuidPse36 | kCpuidMmx | kCpuidFxsr | kCpuidSse;
     model.highest_leaf = 2;
     model.physical_bits = 36;
     model.brand = "lodge pentium3";
