@@ -68,7 +68,9 @@ CpuModel make_x86_64() {
 CpuModel make_x86_64_v2() {
     CpuModel model = make_x86_64();
     model.name = "x86-64-v2";
-    model.family_model_stepping = 0x206A1;
+    // Gemini Lake: its features come nearest, and no system's driver takes it for a processor with a memory
+    // controller's counters to set up, as Linux's does any Core from Nehalem on.
+    model.family_model_stepping = 0x706A1;
     model.features_ecx = kCpuidSse3 | kCpuidPclmulqdq | kCpuidSsse3 | kCpuidCx16 | kCpuidPcid | kCpuidSse41 |
                          kCpuidSse42 | kCpuidMovbe | kCpuidPopcnt | kCpuidAes | kCpuidXsave | kCpuidRdrand;
     model.extended_edx |= kCpuidRdtscp | kCpuidPage1Gb;
