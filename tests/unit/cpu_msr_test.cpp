@@ -77,3 +77,25 @@ TEST_CASE("machine check: a 486 has none of it") {
     CHECK_FALSE(rig.cpu.read_msr(0x179, value));
     CHECK_FALSE(rig.cpu.set_cr4(kCr4Mce));
 }
+
+TEST_CASE("IA32_TSC_ADJUST and the time-stamp counter move together") {
+    Rig rig{"x86-64-v2"};
+    const auto read = [&](u32 index) {
+        u64 value = 0;
+        CHECK(rig.cpu.read_msr(index, value));
+        return value;
+    };
+    const u64 began = read(0x10);
+    CHECK(read(0x3B) == 0);
+    CHECK(rig.cpu.write_msr(0x10, began + 1000));
+    CHECK(read(0x3B) == 1000);
+    CHECK(rig.cpu.write_msr(0x3B, 250));
+    CHECK(read(0x10) == began + 250);
+    CHECK(read(0x3B) == 250);
+    rig.cpu.reset();
+    CHECK(read(0x3B) == 0);
+    u64 value = 0;
+    Rig older{"x86-64"};
+    CHECK_FALSE(older.cpu.read_msr(0x3B, value));
+    CHECK_FALSE(older.cpu.write_msr(0x3B, 0));
+}
