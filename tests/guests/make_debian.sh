@@ -106,7 +106,21 @@ configure() {
     printf '6c6f6467652d6775657374000000000a\n' > "$root/etc/machine-id"
     chroot "$root" id lodge > /dev/null 2>&1 || chroot "$root" useradd --create-home --shell /bin/bash lodge
     printf 'root:root\nlodge:lodge\n' | chroot "$root" chpasswd
+    wait_for_a_slow_machine
     rm -rf "$root/var/cache/apt/archives"/*.deb "$root/var/lib/apt/lists"/*
+}
+
+# On the real clock a guest's time goes on while its host is busy with others: after 90 s systemd would give up the
+# serial port and its login.
+wait_for_a_slow_machine() {
+    mkdir -p "$root/etc/systemd/system.conf.d"
+    cat > "$root/etc/systemd/system.conf.d/slow.conf" << 'END'
+[Manager]
+DefaultTimeoutStartSec=1h
+DefaultTimeoutStopSec=1h
+DefaultDeviceTimeoutSec=1h
+END
+    sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 3600/' "$root/etc/login.defs"
 }
 
 # The kernel with all of its modules, as a Debian installation has it: udev loads what it finds devices for.
@@ -125,7 +139,7 @@ add_kernel() {
 }
 
 echo "Making the Debian userland's disk (debootstrap: some minutes) ..."
-rm -f "$directory/made" "$directory/debian.vhd"
+rm -f "$directory/made"
 make_userland
 configure
 add_kernel
