@@ -188,6 +188,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     }
     // The table for the current rights, as long as the mode does not change (mode_changed).
     const Tlb& tlb() const { return *tlb_; }
+    // The table in use is that of a supervisor who may touch the user's pages although CR4.SMAP is set.
+    bool user_pages_are_open() const { return tlb_ == &open_tlb_; }
     // Alignment is checked: no access may go through the table.
     bool checks_every_access() const { return tlb_ == &empty_tlb_; }
 

@@ -13,29 +13,28 @@ void run_sentinel(Cpu& cpu, const Insn* insn) {
     stop_before(cpu, insn);
 }
 
-void make_sentinel(Insn& sentinel, const Insn& last) {
-    sentinel = Insn{};
-    sentinel.run = run_sentinel;
-    sentinel.code_size = last.code_size;
-    sentinel.block_index = static_cast<u8>(last.block_index + 1);
-    sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
-}
-
 // What may clear TF as its last act, so that no single step comes after it.
 bool enters_a_handler(const Insn& insn) {
     return insn.opcode == Opcode::INT || insn.opcode == Opcode::INT3 || insn.opcode == Opcode::INTO ||
            insn.opcode == Opcode::INT1 || insn.opcode == Opcode::SYSCALL;
 }
 
-// Binds `insn` as number `index` of its block, `offset` bytes from the start.
-void place(Insn& insn, unsigned index, unsigned offset, const CpuModel& model) {
+}  // namespace
+
+void place_insn(Insn& insn, unsigned index, unsigned offset, const CpuModel& model) {
     insn.block_index = static_cast<u8>(index);
     insn.block_offset = static_cast<u16>(offset);
     if (insn.base == kBlockIp) insn.displacement += offset + insn.length;
     insn.run = bind(insn, model);
 }
 
-}  // namespace
+void place_sentinel(Insn& sentinel, const Insn& last) {
+    sentinel = Insn{};
+    sentinel.run = run_sentinel;
+    sentinel.code_size = last.code_size;
+    sentinel.block_index = static_cast<u8>(last.block_index + 1);
+    sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
+}
 
 Interpreter::Interpreter(Cpu& cpu) : cpu_(cpu), jumps_(kJumpEntries) {
     cpu_.set_code_cache(this);
@@ -77,6 +76,10 @@ bool Interpreter::run_block(const Block& block) {
 void Interpreter::execute(const Insn* first) {
     cpu_.stop = false;
     first->run(cpu_, first);
+    complete();
+}
+
+void Interpreter::complete() {
     const Insn* at = cpu_.current;
     cpu_.current = nullptr;
     cpu_.state.retired += at->block_index;
@@ -175,7 +178,7 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
         Insn& insn = decoded[count];
         insn = Insn{};
         if (decode({code + offset, available - offset}, cpu_.code_size(), insn) != DecodeStatus::ok) break;
-        place(insn, count, static_cast<unsigned>(offset), cpu_.model());
+        place_insn(insn, count, static_cast<unsigned>(offset), cpu_.model());
         offset += insn.length;
         ++count;
         if (ends_block(insn)) break;
@@ -187,7 +190,7 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
     block->bytes = static_cast<u16>(offset);
     block->instructions = std::make_unique<Insn[]>(count + 1);
     std::copy_n(decoded.begin(), count, block->instructions.get());
-    make_sentinel(block->instructions[count], decoded[count - 1]);
+    place_sentinel(block->instructions[count], decoded[count - 1]);
     decoded_ += count;
     const u64 page = backing / kPageSize;
     const Extent extent{key, static_cast<u16>(backing & kPageMask), block->bytes};
@@ -265,8 +268,8 @@ bool Interpreter::decode_at_ip(Insn& insn) {
 void Interpreter::step() {
     Insn& insn = single_[0];
     if (!decode_at_ip(insn)) return cpu_.deliver_fault();
-    place(insn, 0, 0, cpu_.model());
-    make_sentinel(single_[1], insn);
+    place_insn(insn, 0, 0, cpu_.model());
+    place_sentinel(single_[1], insn);
     cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
     execute(single_.data());
     buried_.clear();

@@ -15,6 +15,11 @@
 
 namespace lodge {
 
+// Makes a decoded instruction number `index` of its block, `offset` bytes from the block's start, ready to run.
+void place_insn(Insn& insn, unsigned index, unsigned offset, const CpuModel& model);
+// What must lie behind the last instruction of a block: it leaves the block with the IP after `last`.
+void place_sentinel(Insn& sentinel, const Insn& last);
+
 class Interpreter final : public Executor, public CodeCache {
   public:
     explicit Interpreter(Cpu& cpu);
@@ -34,7 +39,8 @@ class Interpreter final : public Executor, public CodeCache {
         u16 count = 0;
         u16 bytes = 0;
         u8 next_link = 0;
-        u32 executions = 0;  // counted by the translator
+        u32 executions = 0;       // counted by the translator
+        bool stays_cold = false;  // the translator cannot do better
         Link links[2];
         std::unique_ptr<Insn[]> instructions;  // count, and the sentinel
     };
@@ -47,6 +53,8 @@ class Interpreter final : public Executor, public CodeCache {
     // Executes a whole block, the delivery of a fault included. False: blocks have been dropped, and every Block
     // pointer is void.
     bool run_block(const Block& block);
+    // After a run of handlers has left at Cpu::current: counts what has retired and delivers a fault.
+    void complete();
     // One instruction, outside any block: wherever blocks cannot be used.
     void step();
 
