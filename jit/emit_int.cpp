@@ -172,13 +172,13 @@ void Emitter::emit_binary(const Insn& insn, u32 id, bool writes, bool carries) {
         source = immediate_of(insn, size);
     want_flags(wanted);
     const FlagRecipe recipe = recipe_for(insn);
-    if (high_byte(to.reg, size) || is_pinned(to.reg)) {
-        a_.emit(id, pinned(to.reg, size), source);
-        return flags_are_set(recipe);
-    }
-    const x86::Gp value = in_register(to.reg, size, kTemp1);
-    a_.emit(id, value, source);
-    if (writes) store_spilled(to.reg, size, kTemp1);
+    const bool spilled = !high_byte(to.reg, size) && !is_pinned(to.reg);
+    const x86::Gp value = in_register(to.reg, size, kTemp1);  // the register itself when it is pinned
+    if (id == Inst::kIdTest && source.isMem())
+        a_.emit(id, source, value);  // TEST has no form with memory as its source
+    else
+        a_.emit(id, value, source);
+    if (writes && spilled) store_spilled(to.reg, size, kTemp1);
     flags_are_set(recipe);
 }
 

@@ -47,6 +47,17 @@ std::vector<Insn> decode_block(std::span<const u8> code, CodeSize size, const Cp
     return insns;
 }
 
+// What the assembler refused.
+class EmissionErrors final : public asmjit::ErrorHandler {
+  public:
+    void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override { message_ = message; }
+    bool seen() const { return !message_.empty(); }
+    const std::string& message() const { return message_; }
+
+  private:
+    std::string message_;
+};
+
 i32 from_state(const Cpu& cpu, const void* field) {
     return static_cast<i32>(static_cast<const u8*>(field) - reinterpret_cast<const u8*>(&cpu.state)) - kStateBias;
 }
@@ -203,10 +214,17 @@ Block* Translator::translate(u64 backing, u64 key) {
 
     asmjit::CodeHolder code;
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
+    EmissionErrors errors;
+    code.setErrorHandler(&errors);
     x86::Assembler assembler(&code);
     Emitter emitter(assembler, context, block, insns, mode);
     emitter.emit();
     emitter.finish();
+    if (errors.seen()) {
+        cpu_.log().write(LogChannel::cpu, LogLevel::warning,
+                         "a block stays interpreted, since it cannot be encoded: %s", errors.message().c_str());
+        return nullptr;
+    }
     const asmjit::CodeBuffer& buffer = code.textSection()->buffer();
     block.size = static_cast<u32>(buffer.size());
     store<Block*>(memory_->writable(at), &block);
