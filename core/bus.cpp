@@ -47,6 +47,19 @@ const Bus::Range* Bus::find(u64 address, u64& base) const {
     return next->second.get();
 }
 
+void Bus::note_unclaimed(const char* what, std::set<u64>& noted, u64 address) {
+    if (!log_.wants(LogChannel::bus, LogLevel::warning) || noted.size() >= kMostNoted) return;
+    const u64 first = address & ~(noted_together_ - 1);
+    if (!noted.insert(first).second) return;
+    char others[64] = "";
+    if (noted_together_ > 1)
+        std::snprintf(others, sizeof others, "; others in %llX..%llX are not noted",
+                      static_cast<unsigned long long>(first),
+                      static_cast<unsigned long long>(first + noted_together_ - 1));
+    log_.write(LogChannel::bus, LogLevel::warning, "%s of unclaimed %s %llX%s", what, name_.c_str(),
+               static_cast<unsigned long long>(address), others);
+}
+
 u64 Bus::read(u64 address, unsigned size) {
     u64 base = 0;
     const Range* range = find(address, base);
@@ -55,8 +68,7 @@ u64 Bus::read(u64 address, unsigned size) {
         return keep->read(address - base, size);
     }
     if (size == 1) {
-        log_.once(LogChannel::bus, "read of unclaimed %s %llX", name_.c_str(),
-                  static_cast<unsigned long long>(address));
+        note_unclaimed("read", noted_reads_, address);
         return 0xFF;
     }
     u64 value = 0;
@@ -73,8 +85,7 @@ void Bus::write(u64 address, unsigned size, u64 value) {
         return;
     }
     if (size == 1) {
-        log_.once(LogChannel::bus, "write of unclaimed %s %llX", name_.c_str(),
-                  static_cast<unsigned long long>(address));
+        note_unclaimed("write", noted_writes_, address);
         return;
     }
     for (unsigned i = 0; i < size; ++i) write(address + i, 1, (value >> (8 * i)) & 0xFF);

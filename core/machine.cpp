@@ -14,6 +14,9 @@ constexpr u64 kSliceNanoseconds = 100'000;
 // Virtual: how many at most before posted inputs are looked at.
 constexpr u64 kVirtualSlice = 1'000'000;
 
+// Of unclaimed memory one read and one write is noted for each 64 KiB, the unit in which firmware hands out ROM areas.
+constexpr u64 kMemoryNotedTogether = 64 * kKiB;
+
 // --- Memory in a saved state: (u64 page number, page) for every backing page that is not zero, then ~0.
 constexpr u64 kEndOfPages = ~u64{0};
 
@@ -67,7 +70,12 @@ u64 entropy(ClockMode mode) {
 }  // namespace
 
 Machine::Machine(const MachineConfig& config, Log& log)
-    : log_(log), config_(config), clock_(config.clock), scheduler_(clock_), ports_(log, "port"), mmio_(log, "memory") {}
+    : log_(log),
+      config_(config),
+      clock_(config.clock),
+      scheduler_(clock_),
+      ports_(log, "port"),
+      mmio_(log, "memory", kMemoryNotedTogether) {}
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Log& log) {
     std::unique_ptr<Machine> machine(new Machine(config, log));

@@ -316,6 +316,8 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
             cpu_.memory().mark_code(backing_page, first, block->bytes);
         }
     }
+    // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
+    if (kept.size() != found->second.size()) cpu_.next_fetch_epoch();
     if (kept.empty())
         pages_.erase(found);
     else

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/cpu/cpu_model.h"
 #include "core/cpu/exception.h"
+#include "core/cpu/machine_check.h"
 #include "core/cpu/state.h"
 #include "core/cpu/tlb.h"
 #include "core/device.h"
@@ -446,6 +447,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool iret_long(unsigned operand_size);
     bool load_outer_context(u16 selector, const Descriptor& code, u16 ss, u64 pointer);
     bool call_gate_long(u16 gate_selector, bool call, u64 next_ip);
+    void adjust_tsc(u64 by);
     bool read_long_msr(u32 index, u64& value, bool& known);
     bool write_long_msr(u32 index, u64 value, bool& known);
     bool noncanonical(u64 linear);
@@ -502,6 +504,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool waiting_for_startup_ = false;
     u64 pdptr_[4] = {};
     u64 tsc_offset_ = 0;
+    u64 tsc_adjust_ = 0;  // IA32_TSC_ADJUST: what has been added to the TSC since reset
     u64 sysenter_cs_ = 0, sysenter_esp_ = 0, sysenter_eip_ = 0;
     u64 star_ = 0, lstar_ = 0, cstar_ = 0, flag_mask_ = 0, kernel_gs_base_ = 0, tsc_aux_ = 0;
     u64 pat_ = 0x0007040600070406;
@@ -509,6 +512,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 mtrr_fixed_[11] = {};
     u64 mtrr_variable_[16] = {};
     u64 misc_enable_ = 1;
+    MachineCheck machine_check_;
     u64 xcr0_ = kXcr0X87;
     u64 random_ = 0;
     // While the CPU looks at its own structures (descriptor tables, TSS), whatever CPL is: SDM vol. 3, 4.6.1.
