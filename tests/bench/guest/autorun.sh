@@ -1,7 +1,8 @@
 # shellcheck shell=dash
 # Run by the guest's init: the benchmarks named by bench=NAME,NAME on the kernel's command line, or all; then power-off.
 names=
-for word in $(cat /proc/cmdline); do
+read -r command_line < /proc/cmdline
+for word in $command_line; do
     case $word in
         bench=*) names=$(echo "${word#bench=}" | tr , ' ') ;;
     esac
@@ -10,5 +11,5 @@ stty raw -echo
 # shellcheck disable=SC2086 # a list of names
 /bin/guest_bench $names
 # The reader of the results answers when it has looked at the machine's memory.
-read -r -t 5 _
+timeout 5 head -n 1 > /dev/null
 poweroff -f
