@@ -51,7 +51,7 @@ def build(bits, options):
 
 
 def parse(text):
-    """{name: Line} of a program's output; Line's fields are None where it says n/a."""
+    """{name: Line} of the program's output; Line's fields are None where it says n/a."""
     lines = {}
     for name, seconds, checksum in re.findall(r"^bench (\S+) (\S+) (\S+)\r?$", text, re.M):
         lines[name] = Line(None, None) if seconds == "n/a" else Line(float(seconds), checksum)
@@ -71,25 +71,27 @@ def check_clock(what, name, guest, host):
         print(f"warning: {what}: {name} took {guest:.3f} s by the guest's clock, {host:.3f} s by the host's", flush=True)
 
 
-def run_guest(command, what, status=0):
+def run_guest(command, what, processor_time):
     """({name: Line}, MiB beside the guest's RAM)"""
+    lines = {}
     with Run(command) as run:
-        began = None
         while True:
-            match = run.expect(r"(begin|bench|bench-end)(?: (\S+)(?: (\S+) \S+)?)?\r?\n", RUN_SECONDS)
+            match = run.expect(r"(begin|bench|bench-end)(?: (\S+)(?: (\S+) (\S+))?)?\r?\n", RUN_SECONDS)
             if not match:
                 raise run.trouble("ended before the benchmarks did")
-            kind, name, seconds = [part and part.decode() for part in match.groups()]
-            if kind == "begin":
-                began = run.read_at
-            elif kind == "bench":
-                check_clock(what, name, float(seconds), run.read_at - began)
-            else:
+            processor = run.processor_seconds()
+            kind, name, seconds, checksum = [part and part.decode() for part in match.groups()]
+            if kind == "bench-end":
                 break
+            if kind == "begin":
+                began, processor_began = run.read_at, processor
+                continue
+            check_clock(what, name, float(seconds), run.read_at - began)
+            lines[name] = Line(processor - processor_began if processor_time else float(seconds), checksum)
         memory = run.peak_beside_guest_ram()
         run.send("\n")
-        run.finish(RUN_SECONDS, status)
-        return parse(run.output.decode(errors="replace")), memory
+        run.finish(RUN_SECONDS)
+    return lines, memory
 
 
 class Results:
@@ -177,11 +179,13 @@ def run_round(bits, options, results):
         if which == "native":
             results.add(which, run_native(program, options.only))
         elif which == "lodge":
-            lines, memory = run_guest(lodge_command(options.lodge, options.engine, kernel), f"{bits}-bit lodge")
+            lines, memory = run_guest(lodge_command(options.lodge, options.engine, kernel), f"{bits}-bit lodge",
+                                      options.processor_time)
             results.add(which, lines)
             results.memory.append(memory)
         else:
-            results.add(which, run_guest(qemu_command(bits, one_dash(kernel)), f"{bits}-bit QEMU")[0])
+            results.add(which, run_guest(qemu_command(bits, one_dash(kernel)), f"{bits}-bit QEMU",
+                                         options.processor_time)[0])
 
 
 def names_of(text):
@@ -199,6 +203,8 @@ def parse_options():
     parser.add_argument("--programs", type=names_of, default=PROGRAMS, metavar="native,lodge,qemu")
     parser.add_argument("--rounds", type=int, help="how often each program runs (default 3; 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="a few benchmarks once")
+    parser.add_argument("--processor-time", action="store_true",
+                        help="count what the host's processors gave lodge and QEMU, not the guest's clock: for a busy host")
     parser.add_argument("--json", type=pathlib.Path, help="write all measurements to this file")
     options = parser.parse_args()
     if set(options.programs) - set(PROGRAMS):
@@ -220,7 +226,8 @@ def main():
     except Trouble as trouble:
         sys.exit(str(trouble))
     print(f"lodge --engine {options.engine or '(default)'}, {MEMORY_MEBIBYTES} MiB guests; "
-          f"medians of {options.rounds} interleaved run{'s' if options.rounds > 1 else ''}")
+          f"medians of {options.rounds} interleaved run{'s' if options.rounds > 1 else ''}"
+          f"{'; seconds of the host processors' if options.processor_time else ''}")
     for results in all_results:
         print_table(results)
     print()

@@ -111,6 +111,11 @@ class Run:
             raise self.trouble(f"ended with status {ended}")
         return time.monotonic() - self.began
 
+    def processor_seconds(self):
+        """What all threads of the program have had of the host's processors so far."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def peak_beside_guest_ram(self):
         """MiB of resident memory beside the guest's RAM, at the most so far.
 
