@@ -62,13 +62,16 @@ ExitReason Interpreter::run(u64 instructions) {
             block = nullptr;
             continue;
         }
-        cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
-        execute(block->instructions.get());
-        if (!buried_.empty()) {
-            buried_.clear();
-            block = nullptr;
-        }
+        if (!run_block(*block)) block = nullptr;
     }
+}
+
+bool Interpreter::run_block(const Block& block) {
+    cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
+    execute(block.instructions.get());
+    if (buried_.empty()) return true;
+    buried_.clear();
+    return false;
 }
 
 void Interpreter::execute(const Insn* first) {
@@ -200,6 +203,8 @@ void Interpreter::bury(u64 key) {
 }
 
 void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) {
+    cpu_.memory().forget_code(backing_page);
+    cpu_.next_fetch_epoch();
     const auto found = page_keys_.find(backing_page);
     if (found == page_keys_.end()) return;
     std::vector<u64> kept;
@@ -211,18 +216,16 @@ void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) 
         else
             kept.push_back(key);
     }
-    cpu_.memory().forget_code(backing_page);
     for (const u64 key : kept)
         cpu_.memory().mark_code(backing_page, static_cast<unsigned>((key >> 4) & kPageMask), blocks_[key]->bytes);
     if (kept.empty())
         page_keys_.erase(found);
     else
         found->second = std::move(kept);
-    cpu_.next_fetch_epoch();
 }
 
+// The code marks stay, for another engine's sake: a write there finds nothing to drop and takes them away.
 void Interpreter::drop_all() {
-    for (const auto& [page, keys] : page_keys_) cpu_.memory().forget_code(page);
     for (auto& [key, block] : blocks_) buried_.push_back(std::move(block));
     blocks_.clear();
     page_keys_.clear();
