@@ -3,10 +3,12 @@
 // end of a range, or that no range holds, is taken apart into bytes; unclaimed bytes read FFh and are noted once.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/base/result.h"
@@ -63,11 +65,34 @@ class Bus final : public AddressSpace {
     };
     // The range that holds the address, and its base; null when none.
     const Range* find(u64 address, u64& base) const;
-    void release(u64 base) { ranges_.erase(base); }
+    void release(u64 base);
+
+    // While a handler runs: what it releases, its own range perhaps, lives on until the outermost one has returned.
+    class InHandler {
+      public:
+        explicit InHandler(Bus& bus) : bus_(bus) { ++bus_.handlers_; }
+        ~InHandler() {
+            if (--bus_.handlers_ == 0 && !bus_.released_.empty()) bus_.released_.clear();
+        }
+
+      private:
+        Bus& bus_;
+    };
+
+    // What `find` answered lately: guests poll the same few registers.
+    struct Found {
+        u64 address = 0, base = 0;
+        const Range* range = nullptr;
+    };
+    static constexpr size_t kFound = 64;
+    void forget() { found_.fill({}); }
 
     Log& log_;
     std::string name_;
-    std::map<u64, std::shared_ptr<Range>> ranges_;  // shared: a handler may release its own range while it runs
+    std::map<u64, std::unique_ptr<Range>> ranges_;
+    mutable std::array<Found, kFound> found_;
+    unsigned handlers_ = 0;
+    std::vector<std::unique_ptr<Range>> released_;
 };
 
 }  // namespace lodge
