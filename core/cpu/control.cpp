@@ -119,10 +119,10 @@ bool Cpu::invalidate_pcid(u64 type, u64 pcid, u64 linear) {
 
 namespace {
 
-constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE,
-              kMsrArchCapabilities = 0x10A, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176,
-              kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A, kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200,
-              kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
+constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrTscAdjust = 0x3B, kMsrBiosSign = 0x8B,
+              kMsrMtrrCap = 0xFE, kMsrArchCapabilities = 0x10A, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175,
+              kMsrSysenterEip = 0x176, kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A, kMsrMiscEnable = 0x1A0,
+              kMsrMtrrVariable = 0x200, kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
 
 // IA32_ARCH_CAPABILITIES: an interpreter does not run ahead of its checks, and has no buffers to leak from. RDCL_NO,
 // SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO,
@@ -177,6 +177,10 @@ bool Cpu::read_msr(u32 index, u64& value) {
         case kMsrTsc:
             value = tsc();
             return true;
+        case kMsrTscAdjust:
+            if (!(model_.structured_ebx & kCpuidTscAdjust)) return raise_gp(0);
+            value = tsc_adjust_;
+            return true;
         case kMsrApicBase:
             if (!apic_ || !has(kCpuidApic)) return raise_gp(0);
             value = apic_->base_msr();
@@ -222,6 +226,11 @@ bool Cpu::read_msr(u32 index, u64& value) {
     }
 }
 
+void Cpu::adjust_tsc(u64 by) {
+    tsc_offset_ += by;
+    tsc_adjust_ += by;
+}
+
 bool Cpu::write_msr(u32 index, u64 value) {
     if (const int fixed = fixed_mtrr(index); fixed >= 0 && (model_.features_edx & kCpuidMtrr)) {
         if (!valid_memory_types(value, false)) return raise_gp(0);
@@ -241,7 +250,13 @@ bool Cpu::write_msr(u32 index, u64 value) {
     const auto has = [&](u32 feature) { return (model_.features_edx & feature) != 0; };
     switch (index) {
         case kMsrTsc:
-            tsc_offset_ += value - tsc();
+            adjust_tsc(value - tsc());
+            return true;
+        case kMsrTscAdjust:
+            // SDM vol. 3, 17.17.3: how far software has moved the TSC. Linux relies on a TSC with this register without
+            // watching it, and so does not take a host that was busy elsewhere for a TSC that jumped.
+            if (!(model_.structured_ebx & kCpuidTscAdjust)) return raise_gp(0);
+            adjust_tsc(value - tsc_adjust_);
             return true;
         case kMsrApicBase:
             if (!apic_ || !has(kCpuidApic) || !apic_->set_base_msr(value)) return raise_gp(0);

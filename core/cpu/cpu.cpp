@@ -23,6 +23,7 @@ void Cpu::reset() {
     state.fpu = FpuState{};
     state.efer = 0;
     tsc_offset_ = 0 - clock_.tsc();
+    tsc_adjust_ = 0;
     sysenter_cs_ = sysenter_esp_ = sysenter_eip_ = 0;
     star_ = lstar_ = cstar_ = flag_mask_ = kernel_gs_base_ = tsc_aux_ = 0;
     pat_ = 0x0007040600070406;
@@ -246,7 +247,7 @@ void fpu_state(StateIo& io, FpuState& fpu) {
 void Cpu::save_or_load(StateIo& io) {
     static constexpr std::string_view kSegmentNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
     u32 attention_bits = attention.load() & ~kAttentionKick;
-    io.section("cpu", 2, [&] {
+    io.section("cpu", 3, [&] {
         io.field("gpr", state.gpr);
         io.field("ip", state.ip);
         io.field("status_low", state.status.low);
@@ -275,6 +276,7 @@ void Cpu::save_or_load(StateIo& io) {
         io.field("waiting_for_startup", waiting_for_startup_);
         io.field("pdptr", pdptr_);
         io.field("tsc_offset", tsc_offset_);
+        io.field("tsc_adjust", tsc_adjust_);
         io.field("sysenter_cs", sysenter_cs_);
         io.field("sysenter_esp", sysenter_esp_);
         io.field("sysenter_eip", sysenter_eip_);

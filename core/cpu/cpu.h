@@ -444,6 +444,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool load_outer_context(u16 selector, const Descriptor& code, u16 ss, u64 pointer);
     bool call_gate_long(u16 gate_selector, bool call, u64 next_ip);
     bool read_long_msr(u32 index, u64& value, bool& known);
+    // Software moves the TSC.
+    void adjust_tsc(u64 by);
     bool write_long_msr(u32 index, u64 value, bool& known);
     bool noncanonical(u64 linear);
     bool touches_memory_operand(u64 linear) const;
@@ -491,7 +493,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool a20_ = true;
     bool waiting_for_startup_ = false;
     u64 pdptr_[4] = {};
-    u64 tsc_offset_ = 0;
+    u64 tsc_offset_ = 0, tsc_adjust_ = 0;
     u64 sysenter_cs_ = 0, sysenter_esp_ = 0, sysenter_eip_ = 0;
     u64 star_ = 0, lstar_ = 0, cstar_ = 0, flag_mask_ = 0, kernel_gs_base_ = 0, tsc_aux_ = 0;
     u64 pat_ = 0x0007040600070406;

@@ -73,8 +73,8 @@ CpuModel make_x86_64_v2() {
                          kCpuidSse42 | kCpuidMovbe | kCpuidPopcnt | kCpuidAes | kCpuidXsave | kCpuidRdrand;
     model.extended_edx |= kCpuidRdtscp | kCpuidPage1Gb;
     model.extended_ecx = kCpuidLahf64 | kCpuidPrefetchw;
-    model.structured_ebx = kCpuidFsgsbase | kCpuidSmep | kCpuidErms | kCpuidInvpcid | kCpuidRdseed | kCpuidSmap |
-                           kCpuidClflushopt | kCpuidClwb | sha_of_host();
+    model.structured_ebx = kCpuidFsgsbase | kCpuidTscAdjust | kCpuidSmep | kCpuidErms | kCpuidInvpcid | kCpuidRdseed |
+                           kCpuidSmap | kCpuidClflushopt | kCpuidClwb | sha_of_host();
     model.structured_ecx = kCpuidUmip | kCpuidRdpid;
     model.structured_edx |= kCpuidFsrm;
     model.xsave_eax = kCpuidXsaveopt | kCpuidXsavec | kCpuidXgetbv1;

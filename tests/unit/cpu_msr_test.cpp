@@ -39,3 +39,23 @@ TEST_CASE("an unknown MSR faults, and so does writing one that cannot be written
     CHECK_FALSE(rig.cpu.write_msr(0x12345678, 0));
     CHECK_FALSE(rig.cpu.write_msr(0x17, 0));
 }
+
+TEST_CASE("IA32_TSC_ADJUST says how far software has moved the TSC, and moves it") {
+    constexpr u32 kTsc = 0x10, kAdjust = 0x3B;
+    Rig rig{"x86-64-v2"};
+    rig.clock.skip_to(1000);
+    rig.cpu.reset();
+    u64 value = 1;
+    CHECK(rig.cpu.read_msr(kAdjust, value));
+    CHECK(value == 0);
+    CHECK(rig.cpu.tsc() == 0);
+    CHECK(rig.cpu.write_msr(kTsc, 5000));
+    CHECK(rig.cpu.read_msr(kAdjust, value));
+    CHECK(value == 5000);
+    CHECK(rig.cpu.write_msr(kAdjust, 4000));
+    CHECK(rig.cpu.tsc() == 4000);
+    CHECK(rig.cpu.write_msr(kAdjust, ~u64{0}));
+    CHECK(rig.cpu.tsc() == ~u64{0});
+    Rig old{"x86-64"};
+    CHECK_FALSE(old.cpu.read_msr(kAdjust, value));
+}
