@@ -58,8 +58,9 @@ def parse(text):
     return lines
 
 
-def run_native(program, names):
-    result = subprocess.run([program, "--native", "--repeat", "5", *names], capture_output=True, text=True, check=False,
+def run_native(program, names, processor_time):
+    clock = ["--processor-time"] if processor_time else []
+    result = subprocess.run([program, "--native", "--repeat", "5", *clock, *names], capture_output=True, text=True, check=False,
                             timeout=RUN_SECONDS)
     if result.returncode != 0:
         raise Trouble(f"{program} ended with {result.returncode}: {result.stdout[-300:]}")
@@ -177,7 +178,7 @@ def run_round(bits, options, results):
     for which in options.programs:
         print(f"{bits}-bit, {which} ...", file=sys.stderr, flush=True)
         if which == "native":
-            results.add(which, run_native(program, options.only))
+            results.add(which, run_native(program, options.only, options.processor_time))
         elif which == "lodge":
             lines, memory = run_guest(lodge_command(options.lodge, options.engine, kernel), f"{bits}-bit lodge",
                                       options.processor_time)
@@ -204,7 +205,7 @@ def parse_options():
     parser.add_argument("--rounds", type=int, help="how often each program runs (default 3; 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="a few benchmarks once")
     parser.add_argument("--processor-time", action="store_true",
-                        help="count what the host's processors gave lodge and QEMU, not the guest's clock: for a busy host")
+                        help="count what the host's processors gave each program, not what clocks say: for a busy host")
     parser.add_argument("--json", type=pathlib.Path, help="write all measurements to this file")
     options = parser.parse_args()
     if set(options.programs) - set(PROGRAMS):

@@ -5,13 +5,15 @@
  *
  * and `bench-end` after the last. The two lines are pushed out at once, so that whoever reads them can measure the time
  * between them by a clock of its own. --native leaves out what needs the machine to itself; --repeat N runs each N times
- * and prints the shortest time; --list prints the names. */
+ * and prints the shortest time; --processor-time prints what the processors gave this program and its children instead of
+ * what the clock says; --list prints the names. */
 #include "bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,10 +75,19 @@ void require(bool condition, const char* what) {
     exit(1);
 }
 
-static double now(void) {
+static double seconds_of(time_t seconds, double parts) { return (double)seconds + parts; }
+
+static double now(bool processor_time) {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+    clock_gettime(processor_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+    double sum = seconds_of(time.tv_sec, (double)time.tv_nsec * 1e-9);
+    if (processor_time) {
+        struct rusage children;
+        getrusage(RUSAGE_CHILDREN, &children);
+        sum += seconds_of(children.ru_utime.tv_sec, (double)children.ru_utime.tv_usec * 1e-6);
+        sum += seconds_of(children.ru_stime.tv_sec, (double)children.ru_stime.tv_usec * 1e-6);
+    }
+    return sum;
 }
 
 /* Until the last characters are in the serial port's own queue. tcdrain would do, but sleeps for some clock ticks, which
@@ -89,7 +100,7 @@ static void push_out(void) {
     } while (waiting > 0);
 }
 
-static void measure(const struct benchmark* benchmark, int repeat) {
+static void measure(const struct benchmark* benchmark, int repeat, bool processor_time) {
     if (benchmark->prepare) benchmark->prepare();
     printf("begin %s\n", benchmark->name);
     push_out();
@@ -97,9 +108,9 @@ static void measure(const struct benchmark* benchmark, int repeat) {
     uint64_t checksum = 0;
     for (int i = 0; i < repeat; ++i) {
         if (i > 0 && benchmark->prepare) benchmark->prepare();
-        const double began = now();
+        const double began = now(processor_time);
         checksum = benchmark->run(benchmark->work);
-        const double seconds = now() - began;
+        const double seconds = now(processor_time) - began;
         if (i == 0 || seconds < best) best = seconds;
     }
     printf("bench %s %.6f %016llx\n", benchmark->name, best, (unsigned long long)checksum);
@@ -113,12 +124,13 @@ static bool is_wanted(const char* name, char** wanted) {
 }
 
 int main(int argc, char** argv) {
-    bool native = false, list = false;
+    bool native = false, list = false, processor_time = false;
     int repeat = 1, i = 1;
     program_path = argv[0];
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; ++i) {
         if (strcmp(argv[i], "--nothing") == 0) return 0; /* what run_exec runs */
         if (strcmp(argv[i], "--native") == 0) native = true;
+        if (strcmp(argv[i], "--processor-time") == 0) processor_time = true;
         if (strcmp(argv[i], "--list") == 0) list = true;
         if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc) repeat = atoi(argv[++i]);
     }
@@ -130,7 +142,7 @@ int main(int argc, char** argv) {
         else if (native && benchmark->machine_only)
             printf("bench %s n/a n/a\n", benchmark->name);
         else
-            measure(benchmark, repeat);
+            measure(benchmark, repeat, processor_time);
     }
     if (!list) printf("bench-end\n");
     push_out();
