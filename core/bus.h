@@ -4,11 +4,13 @@
 // each address, or for each larger piece of the space: firmware and drivers look for ROMs over hundreds of KiB.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/base/result.h"
@@ -67,17 +69,41 @@ class Bus final : public AddressSpace {
     };
     // The range that holds the address, and its base; null when none.
     const Range* find(u64 address, u64& base) const;
-    void release(u64 base) { ranges_.erase(base); }
     void note_unclaimed(const char* what, std::set<u64>& noted, u64 address);
 
     static constexpr size_t kMostNoted = 4096;  // a guest must not make these sets grow without bound
+
+    void release(u64 base);
+
+    // While a handler runs: what it releases, its own range perhaps, lives on until the outermost one has returned.
+    class InHandler {
+      public:
+        explicit InHandler(Bus& bus) : bus_(bus) { ++bus_.handlers_; }
+        ~InHandler() {
+            if (--bus_.handlers_ == 0 && !bus_.released_.empty()) bus_.released_.clear();
+        }
+
+      private:
+        Bus& bus_;
+    };
+
+    // What `find` answered lately: guests poll the same few registers.
+    struct Found {
+        u64 address = 0, base = 0;
+        const Range* range = nullptr;
+    };
+    static constexpr size_t kFound = 64;
+    void forget() { found_.fill({}); }
 
     Log& log_;
     std::string name_;
     u64 noted_together_;
     std::set<u64> noted_reads_;  // first addresses of runs
     std::set<u64> noted_writes_;
-    std::map<u64, std::shared_ptr<Range>> ranges_;  // shared: a handler may release its own range while it runs
+    std::map<u64, std::unique_ptr<Range>> ranges_;
+    mutable std::array<Found, kFound> found_;
+    unsigned handlers_ = 0;
+    std::vector<std::unique_ptr<Range>> released_;
 };
 
 }  // namespace lodge

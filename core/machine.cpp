@@ -8,9 +8,10 @@ namespace lodge {
 
 namespace {
 
-// Realtime: how many instructions run between two looks at the clock: as many as the engine does in about so long.
-constexpr u64 kLeastSlice = 10'000, kMostSlice = 1'000'000;
-constexpr u64 kSliceNanoseconds = 100'000;
+// Realtime: as many instructions run between two looks at the clock as take about this long. A timer is late by as
+// much.
+constexpr u64 kShortestSlice = 50'000, kLongestSlice = 200'000;  // nanoseconds of the host's
+constexpr u64 kFewestInSlice = 5'000, kMostInSlice = 1'000'000;
 // Virtual: how many at most before posted inputs are looked at.
 constexpr u64 kVirtualSlice = 1'000'000;
 
@@ -154,7 +155,7 @@ void Machine::round() {
     const u64 started = GuestClock::host_now();
     const ExitReason exit = executor_->run(budget());
     const u64 taken = GuestClock::host_now() - started;
-    if (exit == ExitReason::budget) adapt_slice(taken);
+    if (exit == ExitReason::budget) fit_slice(taken);
     if (speed_ < kFullSpeed) rest(taken);
     switch (exit) {
         case ExitReason::budget:
@@ -176,11 +177,11 @@ u64 Machine::budget() const {
     return next <= now ? 1 : std::min({next - now, kVirtualSlice, left});
 }
 
-void Machine::adapt_slice(u64 taken) {
-    if (taken < kSliceNanoseconds / 2)
-        slice_ = std::min(slice_ * 2, kMostSlice);
-    else if (taken > kSliceNanoseconds * 2)
-        slice_ = std::max(slice_ / 2, kLeastSlice);
+void Machine::fit_slice(u64 host_nanoseconds) {
+    if (host_nanoseconds < kShortestSlice)
+        slice_ = std::min(slice_ * 2, kMostInSlice);
+    else if (host_nanoseconds > kLongestSlice)
+        slice_ = std::max(slice_ / 2, kFewestInSlice);
 }
 
 void Machine::set_speed(u64 millipercent) {

@@ -93,7 +93,8 @@ class Machine final : public MachineControl {
     void round();
     // How many instructions the executor may run before the loop must look around.
     u64 budget() const;
-    void adapt_slice(u64 taken);
+    // Realtime: a round of so many nanoseconds was too short or too long.
+    void fit_slice(u64 host_nanoseconds);
     // Slow motion: gives back the host time that the CPU was not entitled to.
     void rest(u64 host_nanoseconds);
     // Nothing to do until the scheduler's next event or an input.
@@ -108,13 +109,13 @@ class Machine final : public MachineControl {
     Bus ports_, mmio_;
     std::unique_ptr<PhysicalMemory> memory_;
     std::unique_ptr<Cpu> cpu_;
-    u64 slice_ = 20'000;  // realtime: instructions of a round
     std::unique_ptr<Executor> executor_;
     std::vector<Device*> devices_;
 
     std::function<void()> after_reset_;
     bool paused_ = false;
     u64 speed_ = kFullSpeed;
+    u64 slice_ = 20'000;  // instructions in a round on the realtime clock
     bool reset_requested_ = false;
     u64 until_ = kNever;  // of run_until
     std::optional<RunResult> result_;

@@ -181,13 +181,14 @@ bool Cpu::read_msr(u32 index, u64& value) {
         case kMsrTsc:
             value = tsc();
             return true;
+        case kMsrTscAdjust:
+            if (!(model_.structured_ebx & kCpuidTscAdjust)) return raise_gp(0);
+            value = tsc_adjust_;
+            return true;
         case kMsrApicBase:
             if (!apic_ || !has(kCpuidApic)) return raise_gp(0);
             value = apic_->base_msr();
             return true;
-        case kMsrTscAdjust:
-            value = tsc_adjust_;
-            return (model_.structured_ebx & kCpuidTscAdjust) || raise_gp(0);
         case kMsrPlatformId:  // platform 0; what updates microcode reads it beside the next
         case kMsrBiosSign:
             value = 0;
