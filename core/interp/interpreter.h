@@ -51,7 +51,7 @@ class Interpreter final : public Executor, private CodeCache {
     // One instruction, outside any block: wherever blocks cannot be used.
     void step();
     // With the rules of TF, RF and code breakpoints.
-    void step_watched();
+    void step_watched(bool new_stack);
     bool decode_at_ip(Insn& insn);
     void drop_all();
     void bury(u64 key);

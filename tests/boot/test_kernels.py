@@ -54,13 +54,13 @@ class Kernels(BootTest):
         self.run_kernel("tasks", 125)
 
     def test_segments(self):
-        self.run_kernel("segments", 140)
+        self.run_kernel("segments", 150)
 
     def test_paging(self):
         self.run_kernel("paging", 115)
 
     def test_debug(self):
-        self.run_kernel("debug", 60)
+        self.run_kernel("debug", 70)
 
     def test_code(self):
         self.run_kernel("code", 20)
