@@ -65,6 +65,9 @@ class Kernels(BootTest):
     def test_code(self):
         self.run_kernel("code", 20)
 
+    def test_apic(self):
+        self.run_kernel("apic", 85)
+
     def test_real(self):
         self.run_kernel("real", 35)
 
