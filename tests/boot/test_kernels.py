@@ -63,7 +63,7 @@ class Kernels(BootTest):
         self.run_kernel("debug", 70)
 
     def test_code(self):
-        self.run_kernel("code", 20)
+        self.run_kernel("code", 24)
 
     def test_apic(self):
         self.run_kernel("apic", 85)
