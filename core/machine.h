@@ -48,10 +48,13 @@ class Machine final : public MachineControl {
     Bus& mmio() { return mmio_; }
     PhysicalMemory& memory() { return *memory_; }
     Cpu& cpu() { return *cpu_; }
+    const Cpu& cpu() const { return *cpu_; }
 
     // Devices are reset and saved in this order. They outlive the machine's last run.
     void add_device(Device& device) { devices_.push_back(&device); }
     void set_executor(std::unique_ptr<Executor> executor) { executor_ = std::move(executor); }
+
+    const Executor& executor() const { return *executor_; }
 
     // RESET: every device, then the CPU, then `after_reset` (a direct boot puts its kernel back).
     void reset();
