@@ -27,12 +27,13 @@ namespace lodge {
 constexpr u32 kAttentionInterrupt = 0x01;  // INTR is high and EFLAGS.IF is set
 constexpr u32 kAttentionNmi = 0x02;
 constexpr u32 kAttentionInit = 0x04;
-constexpr u32 kAttentionShadow = 0x08;    // STI or MOV SS: one instruction without interrupts
-constexpr u32 kAttentionSingle = 0x10;    // TF, RF or code breakpoints: instruction by instruction
-constexpr u32 kAttentionTrap = 0x20;      // a debug trap is to be delivered before the next instruction
-constexpr u32 kAttentionHalted = 0x40;    // HLT, or waiting for SIPI
-constexpr u32 kAttentionShutdown = 0x80;  // triple fault
-constexpr u32 kAttentionKick = 0x100;     // somebody wants the engine to return (any thread)
+constexpr u32 kAttentionShadow = 0x08;     // STI or MOV SS: one instruction without interrupts
+constexpr u32 kAttentionSingle = 0x10;     // TF, RF or code breakpoints: instruction by instruction
+constexpr u32 kAttentionTrap = 0x20;       // a debug trap is to be delivered before the next instruction
+constexpr u32 kAttentionHalted = 0x40;     // HLT, or waiting for SIPI
+constexpr u32 kAttentionShutdown = 0x80;   // triple fault
+constexpr u32 kAttentionKick = 0x100;      // somebody wants the engine to return (any thread)
+constexpr u32 kAttentionNewStack = 0x200;  // beside kAttentionShadow: SS was loaded, no debug exceptions either
 
 // Whoever keeps decoded or translated code.
 class CodeCache {
@@ -328,6 +329,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     void single_step_trap();
     // Delivers the noted traps.
     void take_trap();
+    // The noted traps, if any, are told by a #DB that is being delivered anyway.
+    void merge_pending_trap();
     u64 pending_dr6 = 0;
 
     // A debugger's view: linear to physical without side effects; nothing when not mapped.

@@ -105,10 +105,10 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         return false;
     }
     if (attention & kAttentionShadow) {
-        cpu_.clear_attention(kAttentionShadow);
+        cpu_.clear_attention(kAttentionShadow | kAttentionNewStack);
         if (!(attention & kAttentionHalted)) {
             if (attention & kAttentionSingle)
-                step_watched();
+                step_watched(attention & kAttentionNewStack);
             else
                 step();
             return false;
@@ -128,7 +128,7 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         return true;
     }
     if (attention & kAttentionSingle)
-        step_watched();
+        step_watched(false);
     else
         step();  // an NMI that is blocked
     return false;
@@ -275,10 +275,12 @@ void Interpreter::step() {
     buried_.clear();
 }
 
-void Interpreter::step_watched() {
+// After a load of SS no code breakpoint is taken, as if RF were set (SDM vol. 3, 17.3.1.1), and the load itself is not
+// stepped: with the next instruction it is one (6.8.3).
+void Interpreter::step_watched(bool new_stack) {
     const bool resume = cpu_.flag(kFlagResume);
     const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
-    if (!resume && cpu_.code_breakpoint_at(linear)) {
+    if (!resume && !new_stack && cpu_.code_breakpoint_at(linear)) {
         cpu_.take_code_breakpoint(linear);
         return cpu_.deliver_fault();
     }
@@ -286,7 +288,7 @@ void Interpreter::step_watched() {
     if (resume) cpu_.set_system_flags(cpu_.state.system_flags & ~kFlagResume);
     const u64 retired = cpu_.state.retired, ip = cpu_.state.ip;
     step();
-    if (!trap) return;
+    if (!trap || (cpu_.attention.load(std::memory_order_relaxed) & kAttentionNewStack)) return;
     // A fault has cleared TF. So may INT n and SYSCALL, and the handler is not stepped (SDM vol. 3, 17.3.1.4); what
     // else clears TF still traps. A repetition traps after each element, before it retires.
     const bool between_elements = cpu_.flag(kFlagTrap) && cpu_.state.ip == ip;

@@ -67,7 +67,7 @@ class Interpreter final : public Executor, public CodeCache {
     Block* make_block(const u8* code, u64 key);
     void execute(const Insn* first);
     // With the rules of TF, RF and code breakpoints.
-    void step_watched();
+    void step_watched(bool new_stack);
     bool decode_at_ip(Insn& insn);
     void drop_all();
     void bury(u64 key);
