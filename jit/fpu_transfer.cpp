@@ -23,7 +23,12 @@ u8 fpu_parts(const Insn& insn) {
         case Opcode::LDMXCSR:
         case Opcode::STMXCSR:
             return kFpuSse;
-        // From memory, hosts differ in whether they make the x87 registers busy.
+        // From memory, these have operands of one kind only, but MXCSR rules the ones, and the others may make the x87
+        // registers busy.
+        case Opcode::CVTPS2PI:
+        case Opcode::CVTTPS2PI:
+        case Opcode::CVTPD2PI:
+        case Opcode::CVTTPD2PI:
         case Opcode::CVTPI2PS:
         case Opcode::CVTPI2PD:
             return kFpuSse | kFpuX87;
