@@ -77,7 +77,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       interpreter_(cpu),
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_)),
-      jumps_(kJumpEntries, JumpEntry{0, ~u64{0}, 0, nullptr}),
+      jumps_(kJumpEntries, kNoJump),
       free_(memory_->begin() + aligned(stubs_.bytes)) {
     cpu_.set_code_cache(this);
     cpu_.state.engine.engine = reinterpret_cast<u64>(this);
@@ -108,8 +108,7 @@ ExitReason Translator::run(u64 instructions) {
         Block* block = find();
         if (!block) continue;
         if (block->count > end_ - cpu_.state.retired) {
-            wanted_ = nullptr;
-            interpreter_.step();
+            interpret(nullptr);
             continue;
         }
         if (wanted_) link(*wanted_, *block);
@@ -120,10 +119,13 @@ ExitReason Translator::run(u64 instructions) {
 // Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
 void Translator::interpret(Interpreter::Block* block) {
     wanted_ = nullptr;
-    if (!block || block->count > end_ - cpu_.state.retired)
+    if (!block || block->count > end_ - cpu_.state.retired) {
+        ++counters_.steps;
         interpreter_.step();
-    else
+    } else {
+        ++counters_.cold_blocks;
         interpreter_.run_block(*block);
+    }
 }
 
 // Null: the interpreter has gone on for a while.
@@ -131,7 +133,7 @@ Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && entry.epoch == cpu_.state.engine.epoch) return block_at(entry.code);
+    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry))) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     if (!cold || cold->stays_cold || ++cold->executions < options_.hot) {
         interpret(cold);
@@ -151,6 +153,19 @@ Block* Translator::find() {
     return block;
 }
 
+// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
+bool Translator::still_good(JumpEntry& entry) {
+    constexpr u64 kModeMask = (u64{1} << kModeBits) - 1;
+    const u64 epoch = cpu_.state.engine.epoch;
+    if ((entry.epoch ^ epoch) & kModeMask) return false;
+    const Block* block = block_at(entry.code);
+    if (!block || !lies_in_segment(*block)) return false;
+    const u64 linear = (cpu_.state.segment(Segment::cs).base + entry.ip) & cpu_.state.linear_mask;
+    if (cpu_.fetch_pointer(linear) != cpu_.memory().backing().data() + block->backing) return false;
+    entry.epoch = epoch;
+    return true;
+}
+
 bool Translator::lies_in_segment(const Block& block) const {
     return cpu_.code64() || cpu_.state.ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
 }
@@ -168,7 +183,7 @@ void Translator::enter(Block& block) {
 
 bool Translator::fall_back(const Fallback& fallback) {
     EngineState& engine = cpu_.state.engine;
-    ++counters_.fallbacks;
+    ++counters_.fallbacks[static_cast<size_t>(fallback.insn[0].opcode)];
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining) - fallback.count;
     u64 ip = engine.page_ip + fallback.start;
     if (fallback.insn[0].code_size != CodeSize::bits64) ip &= 0xFFFFFFFF;
@@ -280,6 +295,7 @@ void Translator::drop(Block& block) {
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
+    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
     std::erase(regions_[block.region], &block);
     const auto found = blocks_.find(block.key);
     buried_.push_back(std::move(found->second));
@@ -301,6 +317,8 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
             cpu_.memory().mark_code(backing_page, first, block->bytes);
         }
     }
+    // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
+    if (kept.size() != found->second.size()) cpu_.next_fetch_epoch();
     if (kept.empty())
         pages_.erase(found);
     else
@@ -327,8 +345,35 @@ void Translator::evict_region(unsigned region) {
         drop(*block);
     }
     buried_.clear();
+    std::fill(jumps_.begin(), jumps_.end(), kNoJump);  // their code is about to be overwritten
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
+}
+
+// --- Statistics
+
+std::vector<std::pair<std::string, u64>> Translator::statistics() const {
+    constexpr size_t kMostFallbacks = 24;
+    std::vector<std::pair<std::string, u64>> lines = {
+        {"translated blocks", counters_.translated_blocks},
+        {"translated instructions", counters_.translated_instructions},
+        {"host code bytes", counters_.code_bytes},
+        {"blocks dropped", counters_.dropped_blocks},
+        {"regions evicted", counters_.evictions},
+        {"links made", counters_.links},
+        {"entries into translated code", counters_.entries},
+        {"cold blocks interpreted", counters_.cold_blocks},
+        {"instructions stepped", counters_.steps},
+        {"TLB misses", cpu_.tlb_misses},
+    };
+    std::vector<std::pair<std::string, u64>> fallbacks;
+    for (size_t i = 0; i < kOpcodeCount; ++i)
+        if (counters_.fallbacks[i])
+            fallbacks.emplace_back("fallback " + std::string(name_of(static_cast<Opcode>(i))), counters_.fallbacks[i]);
+    std::sort(fallbacks.begin(), fallbacks.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+    if (fallbacks.size() > kMostFallbacks) fallbacks.resize(kMostFallbacks);
+    lines.insert(lines.end(), fallbacks.begin(), fallbacks.end());
+    return lines;
 }
 
 }  // namespace lodge::jit

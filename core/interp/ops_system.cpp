@@ -115,8 +115,11 @@ bool op_int(Cpu& cpu, const Insn& insn) {
 bool op_int3(Cpu& cpu, const Insn& insn) {
     return cpu.software_interrupt(static_cast<u8>(Exception::BP), next_ip(cpu, insn), EventKind::software);
 }
+// A data breakpoint that a load of SS has held back is told by this very #DB.
 bool op_int1(Cpu& cpu, const Insn& insn) {
-    return cpu.software_interrupt(static_cast<u8>(Exception::DB), next_ip(cpu, insn), EventKind::icebp);
+    if (!cpu.software_interrupt(static_cast<u8>(Exception::DB), next_ip(cpu, insn), EventKind::icebp)) return false;
+    cpu.merge_pending_trap();
+    return true;
 }
 bool op_into(Cpu& cpu, const Insn& insn) {
     if (!cpu.state.status.overflow) {
@@ -435,12 +438,13 @@ bool op_verify(Cpu& cpu, const Insn& insn) {
     cpu.state.status.set_zero(yes);
     return true;
 }
+// Writes only what it changes: a read-only destination that is high enough is no fault (verified on hardware).
 bool op_arpl(Cpu& cpu, const Insn& insn) {
     u64 selector = 0;
     if (!require_protected(cpu) || !read_operand(cpu, insn, 0, selector)) return false;
     const u64 rpl = cpu.state.gpr[insn.operands[1].reg] & 3;
     const bool raised = (selector & 3) < rpl;
-    if (!write_operand(cpu, insn, 0, raised ? (selector & ~u64{3}) | rpl : selector)) return false;
+    if (raised && !write_operand(cpu, insn, 0, (selector & ~u64{3}) | rpl)) return false;
     cpu.state.status.set_zero(raised);
     return true;
 }
