@@ -207,6 +207,7 @@ void Emitter::emit_vector_to_gpr(const Insn& insn, u32 id) {
 // Only a value that the host can be given: every exception masked, no reserved bit. It is read once, since another
 // thread may write to the guest's memory in between.
 void Emitter::emit_ldmxcsr(const Insn& insn) {
+    release_flags();
     const asmjit::Label cold = cold_label(true);
     const x86::Mem copy = LODGE_STATE(engine.scratch[1], 4);
     a_.mov(kTemp1.r32(), memory_operand(insn, 4, false));

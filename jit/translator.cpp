@@ -338,6 +338,8 @@ u8* Translator::reserve(u64 bytes) {
 }
 
 void Translator::evict_region(unsigned region) {
+    std::fill(jumps_.begin(), jumps_.end(),
+              kNoJump);  // their code is about to be overwritten, also that of dropped ones
     if (regions_[region].empty()) return;
     ++counters_.evictions;
     for (Block* block : std::vector<Block*>(regions_[region])) {
@@ -345,7 +347,6 @@ void Translator::evict_region(unsigned region) {
         drop(*block);
     }
     buried_.clear();
-    std::fill(jumps_.begin(), jumps_.end(), kNoJump);  // their code is about to be overwritten
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
 }

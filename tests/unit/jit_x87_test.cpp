@@ -6,7 +6,7 @@ using namespace lodge;
 
 namespace {
 
-constexpr unsigned kCases = 4000;
+constexpr unsigned kCases = 100000;
 
 bool is_plain_x87(const Insn& insn) {
     return jit::is_x87(insn.opcode);
