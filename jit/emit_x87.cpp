@@ -56,6 +56,14 @@ u32 id_of(const Insn& insn) {
     return ids[static_cast<size_t>(insn.opcode)];
 }
 
+// FADD and the like name both registers; of any other instruction ST(0) is understood.
+bool names_both(Opcode opcode) {
+    return opcode >= Opcode::FADD && opcode <= Opcode::FDIVR;
+}
+bool is_popping_arithmetic(Opcode opcode) {
+    return opcode >= Opcode::FADDP && opcode <= Opcode::FDIVRP;
+}
+
 }  // namespace
 
 bool is_translated_x87(const Insn& insn) {
@@ -98,8 +106,13 @@ void Emitter::emit_x87_memory(const Insn& insn, u32 id) {
 
 void Emitter::emit_x87_registers(const Insn& insn, u32 id) {
     asmjit::Operand operands[2];
-    for (unsigned i = 0; i < 2; ++i)
-        if (insn.operands[i].kind == OperandKind::st) operands[i] = x86::st(insn.operands[i].reg);
+    unsigned count = 0;
+    for (const Operand& operand : insn.operands)
+        if (operand.kind == OperandKind::st) operands[count++] = x86::st(operand.reg);
+    if (count == 2 && !names_both(insn.opcode)) {
+        if (!is_popping_arithmetic(insn.opcode)) operands[0] = operands[1];
+        operands[1] = asmjit::Operand();
+    }
     const bool to_flags = facts(insn.opcode).flags_written != 0;
     if (to_flags || facts(insn.opcode).flags_read) want_flags();
     a_.emit(id, operands[0], operands[1]);

@@ -1,9 +1,9 @@
 // The guest's x87, MMX and SSE state lives in the host's own registers while translated code uses it, and in FpuState
 // otherwise. Here is what moves it, and which instructions ask for what.
 //
-// Both parts are loaded when the first block that uses them is entered, and stored when translated code is left or calls
-// the interpreter. There one thing may stay: the x87 part, if the instruction has nothing to do with the FPU. C++ code of
-// ours touches the host's x87 only to execute x87 and MMX instructions.
+// Both parts are loaded when the first block that uses them is entered, and stored when translated code is left or
+// calls the interpreter. There one thing may stay: the x87 part, if the instruction has nothing to do with the FPU. C++
+// code of ours touches the host's x87 only to execute x87 and MMX instructions.
 #pragma once
 
 #include "jit/registers.h"

@@ -25,7 +25,7 @@ struct Stubs {
     // Called; they change r10 and the flags. What they load may be loaded already.
     const u8* load_sse = nullptr;
     const u8* load_x87 = nullptr;
-    u64 bytes = 0;                  // of code memory used
+    u64 bytes = 0;  // of code memory used
 };
 
 Stubs make_stubs(CodeMemory& memory);

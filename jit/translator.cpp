@@ -237,6 +237,7 @@ Block* Translator::translate(u64 backing, u64 key) {
     emitter.emit();
     emitter.finish();
     if (errors.seen()) {
+        ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
                          "a block stays interpreted, since it cannot be encoded: %s", errors.message().c_str());
         return nullptr;
