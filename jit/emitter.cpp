@@ -2,6 +2,7 @@
 
 #include "core/interp/bind.h"
 #include "core/interp/interpreter.h"
+#include "jit/fpu_transfer.h"
 
 namespace lodge::jit {
 
@@ -40,7 +41,7 @@ bool has_implicit_check(Opcode opcode) {
 // Whether a native instruction may have to be left to the interpreter, or the block left at it.
 bool may_leave(const Insn& insn) {
     return (insn.has_memory() && insn.opcode != Opcode::LEA) || is_branch(insn) || touches_stack(insn.opcode) ||
-           has_implicit_check(insn.opcode) || facts(insn.opcode).can_fault;
+           has_implicit_check(insn.opcode) || (facts(insn.opcode).can_fault && !fpu_parts(insn));
 }
 
 }  // namespace
@@ -56,16 +57,19 @@ Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block
     }
     flags_of_ = analyse_flags(insns, native_, faults);
     block_.fallbacks = std::make_unique<Fallback[]>(insns.size());
+    plan_fpu();
 }
 
 void Emitter::emit() {
     emit_prologue();
+    require_fpu(0);
     for (size_t i = 0; i < insns_.size(); ++i) {
         block_.starts.push_back(static_cast<u32>(a_.offset()));
         emit_insn(i);
     }
     if (!ended_) {
         flags_to_memory();
+        emit_x87_record(insns_.size());
         emit_exit(static_cast<i64>(block_.page_offset()) + block_.bytes);
     }
     block_.hot_size = static_cast<u32>(a_.offset());
@@ -92,10 +96,11 @@ void Emitter::emit_insn(size_t index) {
     if (!native_[index] || !translate(insns_[index])) {
         flags_to_memory();
         const bool last = index + 1 == insns_.size();
-        const bool leave = last && ends_translation(insns_[index]);
+        const bool leave = last && ends_translation(insns_[index], mode_);
         emit_call_fallback(index, leave);
         flags_ = Flags::memory;
         recipe_ = {};
+        require_fpu(index + 1);
         if (leave) ended_ = true;
         return;
     }
@@ -112,7 +117,9 @@ void Emitter::emit_insn(size_t index) {
 
 bool Emitter::translate(const Insn& insn) {
     protect_recipe();
-    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_branch(insn);
+    if (index_ + 1 == insns_.size() && is_branch(insn)) emit_x87_record(index_);
+    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_simd(insn) ||
+           emit_x87(insn) || emit_branch(insn);
 }
 
 Fallback& Emitter::fallback_for(size_t index) {
@@ -120,6 +127,7 @@ Fallback& Emitter::fallback_for(size_t index) {
     if (fallback.count) return fallback;
     fallback.insn[0] = insns_[index];
     place_sentinel(fallback.insn[1], insns_[index]);
+    fallback.needs_fpu = touches_fpu(insns_[index]);
     fallback.count = block_.count;
     fallback.start = static_cast<u16>(block_.page_offset());
     ++fallbacks_;
@@ -129,6 +137,7 @@ Fallback& Emitter::fallback_for(size_t index) {
 void Emitter::emit_call_fallback(size_t index, bool leave) {
     Fallback& fallback = fallback_for(index);
     fallback.leave = leave;
+    emit_x87_record(index);
     a_.mov(kTemp0, imm(reinterpret_cast<u64>(&fallback)));
     a_.call(imm(reinterpret_cast<u64>(context_.stubs->fall_back)));
 }
@@ -157,9 +166,11 @@ void Emitter::emit_cold() {
         }
         emit_call_fallback(cold.index, cold.leave);
         if (cold.leave) continue;
+        reload_fpu(cold.index + 1);
         if (cold.flags_to_host) emit_load();
         a_.jmp(cold.resume);
     }
+    emit_fpu_loads();
     emit_spent();
 }
 
@@ -167,6 +178,7 @@ void Emitter::emit_cold() {
 void Emitter::emit_side(const Side& side) {
     a_.bind(side.entry);
     if (side.flags == Flags::host) emit_save();
+    emit_x87_record(side.index);
     if (side.checked) {
         index_ = side.index;
         check_target(insns_[side.index], side.target);
@@ -243,7 +255,7 @@ asmjit::Imm Emitter::immediate_of(const Insn& insn, unsigned size) {
     }
 }
 
-bool Emitter::ends_translation(const Insn& insn) {
+bool Emitter::ends_translation(const Insn& insn, u32 mode) {
     if (ends_block(insn)) return true;
     switch (insn.opcode) {
         case Opcode::MOV_SEG:
@@ -255,14 +267,17 @@ bool Emitter::ends_translation(const Insn& insn) {
         case Opcode::LGS:
         case Opcode::LSS:
         // What the FPU and SSE bits of the mode stand for.
-        case Opcode::LDMXCSR:
-        case Opcode::FLDCW:
         case Opcode::FLDENV:
         case Opcode::FRSTOR:
         case Opcode::FNINIT:
         case Opcode::FXRSTOR:
         case Opcode::XRSTOR:
             return true;
+        // Translated, they go on as long as those bits stay.
+        case Opcode::LDMXCSR:
+            return !(mode & kModeSse);
+        case Opcode::FLDCW:
+            return !(mode & kModeX87);
         default:
             return false;
     }

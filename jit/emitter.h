@@ -56,7 +56,7 @@ class Emitter {
     // Whether the instruction is translated to host code in this mode.
     static bool is_native(const Insn& insn, const EmitterContext& context, u32 mode);
     // Nothing may be translated behind it in the same block.
-    static bool ends_translation(const Insn& insn);
+    static bool ends_translation(const Insn& insn, u32 mode);
 
   private:
     enum class Flags : u8 {
@@ -82,6 +82,17 @@ class Emitter {
         i64 target = 0;
         Flags flags = Flags::memory;
         bool checked = false;  // the target needs a check
+    };
+
+    // Host code behind the block that loads parts of the FPU's state (fpu_transfer.h).
+    struct FpuLoad {
+        asmjit::Label entry, resume;
+        u8 parts = 0;
+    };
+    // What the FPU's last instruction was, when FpuState does not say so yet.
+    struct X87Record {
+        i32 offset = -1;  // from the page's start; -1: FpuState is right
+        u8 data = 0;      // as EngineState::x87_data
     };
 
     // --- The block (emitter.cpp)
@@ -181,6 +192,31 @@ class Emitter {
     void emit_convert(const Insn& insn);
     void emit_string(const Insn& insn);
 
+    // --- x87, MMX, SSE: what they have in common (emitter_fpu.cpp)
+    void plan_fpu();
+    // The parts that instructions from `index` on use are loaded from here on. The flags are in memory.
+    void require_fpu(size_t index);
+    // The same, where some surely are not: after a call of the interpreter in cold code.
+    void reload_fpu(size_t index);
+    void emit_fpu_loads();
+    // Before the interpreter, and before the block is left: FpuState's pointers get what instructions before `index`
+    // have left of them. Uses kTemp0.
+    void emit_x87_record(size_t index);
+
+    // --- MMX and SSE (emit_simd.cpp)
+    bool emit_simd(const Insn& insn);
+    void emit_vector(const Insn& insn, u32 id);
+    void emit_vector_to_gpr(const Insn& insn, u32 id);
+    void emit_ldmxcsr(const Insn& insn);
+    asmjit::Operand vector_operand(const Insn& insn, unsigned n);
+
+    // --- x87 (emit_x87.cpp)
+    bool emit_x87(const Insn& insn);
+    void emit_x87_memory(const Insn& insn, u32 id);
+    void emit_x87_registers(const Insn& insn, u32 id);
+    void emit_fnstsw(const Insn& insn);
+    void emit_fldcw(const Insn& insn);
+
     // --- Stack (emit_stack.cpp)
     bool emit_stack(const Insn& insn);
     void emit_push(const Insn& insn);
@@ -225,6 +261,10 @@ class Emitter {
     FlagRecipe recipe_;
     std::vector<Cold> cold_;
     std::vector<Side> sides_;
+    // One entry per instruction, and one for the end.
+    std::vector<u8> fpu_from_;            // parts used natively from there to the next call of the interpreter
+    std::vector<X87Record> x87_records_;  // before it
+    std::vector<FpuLoad> fpu_loads_;
     unsigned fallbacks_ = 0;
     asmjit::Label spent_;  // the budget is
     bool ended_ = false;   // a branch has ended the block

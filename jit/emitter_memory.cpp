@@ -66,7 +66,8 @@ x86::Mem Emitter::memory_operand(const Insn& insn, unsigned size, bool write, un
 x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned alignment) {
     const asmjit::Label cold = cold_label();
     const size_t state = offsetof(CpuState, segments) + static_cast<size_t>(segment) * sizeof(SegmentState);
-    if (!flat(segment)) {
+    // Outside 64-bit code CS, flat or not, cannot be written, and perhaps not be read.
+    if (!flat(segment) || (segment == Segment::cs && !code64())) {
         if (!code64()) {
             const size_t span = write ? offsetof(SegmentState, writable_span) : offsetof(SegmentState, readable_span);
             a_.lea(kTemp1, x86::ptr(kTemp0, static_cast<i32>(size) - 1));

@@ -2,6 +2,7 @@
 #include "core/interp/bind.h"
 #include "core/interp/condition.h"
 #include "jit/emitter.h"
+#include "jit/fpu_transfer.h"
 
 namespace lodge::jit {
 
@@ -178,13 +179,20 @@ bool is_native_branch(const Insn& insn, u32 mode) {
     }
 }
 
+bool is_native_fpu(const Insn& insn, u32 mode) {
+    const u8 parts = fpu_parts(insn);
+    if ((parts & kFpuSse) && !(mode & kModeSse)) return false;
+    if ((parts & kFpuX87) && !(mode & kModeX87)) return false;
+    return is_x87(insn.opcode) ? is_translated_x87(insn) : is_translated_simd(insn);
+}
+
 }  // namespace
 
 bool Emitter::is_native(const Insn& insn, const EmitterContext& context, u32 mode) {
     if (!exists(insn, *context.model)) return false;
     if (insn.has_memory() && !address_is_simple(insn)) return false;
     return is_native_integer(insn) || is_native_shift(insn) || is_native_move(insn) || is_native_stack(insn, mode) ||
-           is_native_branch(insn, mode);
+           is_native_branch(insn, mode) || is_native_fpu(insn, mode);
 }
 
 }  // namespace lodge::jit

@@ -1,6 +1,7 @@
 #include "jit/stubs.h"
 
-#include "jit/registers.h"
+#include "jit/block.h"
+#include "jit/fpu_transfer.h"
 #include "jit/translator.h"
 
 namespace lodge::jit {
@@ -38,26 +39,48 @@ void emit_return(x86::Assembler& a) {
     for (size_t i = std::size(kSaved); i-- > 0;) a.pop(kSaved[i]);
     a.ret();
 }
-void emit_leave(x86::Assembler& a) {
+// Behind the code that calls them.
+struct FpuStores {
+    asmjit::Label sse, x87, pointers;
+};
+
+void emit_leave(x86::Assembler& a, const FpuStores& stores) {
+    const asmjit::Label stored = a.newLabel();
     store_registers(a);
+    a.cmp(fpu_in_use(), imm(0));
+    a.je(stored);
+    a.call(stores.pointers);
+    a.call(stores.sse);
+    a.call(stores.x87);
+    a.bind(stored);
     a.mov(x86::rax, kTemp0);
     emit_return(a);
 }
-void emit_fall_back(x86::Assembler& a) {
-    const asmjit::Label left = a.newLabel();
+// The x87 part stays in the host over an instruction that has nothing to do with it, unless translated code is left.
+void emit_fall_back(x86::Assembler& a, const FpuStores& stores) {
+    const asmjit::Label left = a.newLabel(), stored = a.newLabel();
     store_registers(a);
     a.sub(x86::rsp, 8);
+    a.cmp(fpu_in_use(), imm(0));
+    a.je(stored);
+    a.call(stores.pointers);
+    a.call(stores.sse);
+    a.cmp(x86::byte_ptr(kTemp0, offsetof(Fallback, needs_fpu)), imm(0));
+    a.je(stored);
+    a.call(stores.x87);
+    a.bind(stored);
     a.mov(x86::rdi, LODGE_STATE(engine.engine, 8));
     a.mov(x86::rsi, kTemp0);
     a.mov(x86::rax, imm(reinterpret_cast<u64>(&fall_back)));
     a.call(x86::rax);
-    a.add(x86::rsp, 8);
     a.test(x86::eax, x86::eax);
     a.jnz(left);
+    a.add(x86::rsp, 8);
     load_registers(a);
     a.ret();
     a.bind(left);
-    a.add(x86::rsp, 8);
+    a.call(stores.x87);
+    a.add(x86::rsp, 16);
     a.xor_(x86::eax, x86::eax);
     emit_return(a);
 }
@@ -68,21 +91,30 @@ Stubs make_stubs(CodeMemory& memory) {
     asmjit::CodeHolder code;
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(memory.begin()));
     x86::Assembler a(&code);
-    size_t offset[3];
-    offset[0] = a.offset();
+    const auto begin = [&] {
+        a.align(asmjit::AlignMode::kCode, 16);
+        return memory.begin() + a.offset();
+    };
+    const FpuStores stores{a.newLabel(), a.newLabel(), a.newLabel()};
+    Stubs stubs;
+    stubs.enter = reinterpret_cast<Stubs::Enter>(begin());
     emit_enter(a);
-    a.align(asmjit::AlignMode::kCode, 16);
-    offset[1] = a.offset();
-    emit_leave(a);
-    a.align(asmjit::AlignMode::kCode, 16);
-    offset[2] = a.offset();
-    emit_fall_back(a);
+    stubs.leave = begin();
+    emit_leave(a, stores);
+    stubs.fall_back = begin();
+    emit_fall_back(a, stores);
+    stubs.load_sse = begin();
+    emit_load_sse(a);
+    stubs.load_x87 = begin();
+    emit_load_x87(a);
+    a.bind(stores.sse);
+    emit_store_sse(a);
+    a.bind(stores.x87);
+    emit_store_x87(a);
+    a.bind(stores.pointers);
+    emit_complete_pointers(a);
     const asmjit::CodeBuffer& buffer = code.textSection()->buffer();
     std::memcpy(memory.writable(memory.begin()), buffer.data(), buffer.size());
-    Stubs stubs;
-    stubs.enter = reinterpret_cast<Stubs::Enter>(memory.begin() + offset[0]);
-    stubs.leave = memory.begin() + offset[1];
-    stubs.fall_back = memory.begin() + offset[2];
     stubs.bytes = buffer.size();
     return stubs;
 }

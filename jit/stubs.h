@@ -22,7 +22,10 @@ struct Stubs {
     Enter enter = nullptr;
     const u8* leave = nullptr;      // jumped to with the Link in r10: stores the guest's registers and returns
     const u8* fall_back = nullptr;  // called with the Fallback in r10; comes back only if translated code may go on
-    u64 bytes = 0;                  // of code memory used
+    // Called; they change r10 and the flags. What they load may be loaded already.
+    const u8* load_sse = nullptr;
+    const u8* load_x87 = nullptr;
+    u64 bytes = 0;  // of code memory used
 };
 
 Stubs make_stubs(CodeMemory& memory);

@@ -36,7 +36,8 @@ bool goes_on_behind(const Insn& insn) {
     return conditional && static_cast<i64>(insn.immediate) > 0;
 }
 
-std::vector<Insn> decode_block(std::span<const u8> code, CodeSize size, const CpuModel& model) {
+std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuModel& model) {
+    const auto size = static_cast<CodeSize>(mode & kModeCodeSize);
     std::vector<Insn> insns;
     size_t offset = 0;
     while (insns.size() < kMostInBlock) {
@@ -45,7 +46,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, CodeSize size, const Cp
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
-        if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
+        if (Emitter::ends_translation(insn, mode) && !goes_on_behind(insn)) break;
     }
     return insns;
 }
@@ -226,7 +227,7 @@ Block* Translator::find_or_translate(u64 backing) {
 Block* Translator::translate(u64 backing, u64 key) {
     const u32 mode = mode_of(key);
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    const auto insns = decode_block(page, static_cast<CodeSize>(mode & kModeCodeSize), cpu_.model());
+    const auto insns = decode_block(page, mode, cpu_.model());
     EmitterContext context;
     context.model = &cpu_.model();
     context.stubs = &stubs_;
@@ -252,6 +253,7 @@ Block* Translator::translate(u64 backing, u64 key) {
     emitter.emit();
     emitter.finish();
     if (errors.seen()) {
+        ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
                          "a block stays interpreted, since it cannot be encoded: %s", errors.message().c_str());
         return nullptr;
@@ -352,6 +354,8 @@ u8* Translator::reserve(u64 bytes) {
 }
 
 void Translator::evict_region(unsigned region) {
+    std::fill(jumps_.begin(), jumps_.end(),
+              kNoJump);  // their code is about to be overwritten, also that of dropped ones
     if (regions_[region].empty()) return;
     ++counters_.evictions;
     for (Block* block : std::vector<Block*>(regions_[region])) {
@@ -359,7 +363,6 @@ void Translator::evict_region(unsigned region) {
         drop(*block);
     }
     buried_.clear();
-    std::fill(jumps_.begin(), jumps_.end(), kNoJump);  // their code is about to be overwritten
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
 }

@@ -39,6 +39,7 @@ class Translator final : public Executor, private CodeCache {
         std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
         u64 cold_blocks = 0;                        // runs of the interpreter's blocks
         u64 steps = 0;                              // of single instructions
+        u64 refused_blocks = 0;                     // by the assembler: there should be none
         u64 evictions = 0, dropped_blocks = 0;
     };
 

@@ -103,7 +103,11 @@ struct EngineState {
     u64 host_stack = 0;  // rSP to return to
     u8 sse_loaded = 0;   // the host's XMM registers and MXCSR are the guest's
     u8 x87_loaded = 0;   // the host's x87 is the guest's
-    u16 reserved[3] = {};
+    // FpuState's selectors are out of date: that of the last instruction if `x87_code` is not 0, that of the last
+    // operand if `x87_data` is not: it lay in the segment register whose number is one less.
+    u8 x87_code = 0;
+    u8 x87_data = 0;
+    u16 reserved[2] = {};
     u64 scratch[2] = {};
 };
 

@@ -133,9 +133,9 @@ bool op_memory(Cpu& cpu, const Insn& insn) {
 // C3, C2, C0 of a comparison with ST(0). False: an unmasked exception prevents a pop or the writing of EFLAGS, though
 // not of the condition codes.
 template <class Kernel>
-bool compare(FpuState& fpu, const Insn& insn, const u8* other, void* memory, u16& codes) {
+bool compare(FpuState& fpu, const Insn& insn, const u8* other, void* memory, u16& codes, u16 cleared = kC1) {
     codes = run_on_host<Kernel>(fpu, {st(fpu, 0), other, memory});
-    return finish(fpu, insn, codes & ~kC1, kC1, kPreventRegister);
+    return finish(fpu, insn, codes & ~kC1, cleared, kPreventRegister);
 }
 bool compare_empty(FpuState& fpu, const Insn& insn, u16& codes) {
     codes = kUnordered;
@@ -151,14 +151,30 @@ void set_flags(StatusFlags& flags, u16 codes) {
                                 (codes & kC0 ? kFlagCarry : 0));
 }
 
+// What FCOMI and its like clear in the status word: C1 with Intel (SDM vol. 2, "FCOMI"), nothing with AMD. The host's
+// way is taken, so that a translator may execute them as they are.
+u16 cleared_by_fcomi() {
+    static const u16 cleared = [] {
+        u16 status;
+        asm volatile("fld1\n\tfchs\n\tfxam\n\tfcomi %%st, %%st\n\tfnstsw %%ax\n\tfstp %%st(0)"
+                     : "=a"(status)
+                     :
+                     : "cc", "st");
+        return status & kC1 ? u16{0} : kC1;
+    }();
+    return cleared;
+}
+
 template <class Kernel, unsigned pops, bool to_flags>
 bool compare_with(Cpu& cpu, const Insn& insn, unsigned s) {
     if (!enter(cpu)) return false;
     record_instruction(cpu, insn);
     FpuState& fpu = cpu.state.fpu;
     u16 codes;
-    const bool done = is_empty(fpu, 0) || is_empty(fpu, s) ? compare_empty(fpu, insn, codes)
-                                                           : compare<Kernel>(fpu, insn, st(fpu, s), nullptr, codes);
+    const u16 cleared = to_flags ? cleared_by_fcomi() : kC1;
+    const bool done = is_empty(fpu, 0) || is_empty(fpu, s)
+                          ? compare_empty(fpu, insn, codes)
+                          : compare<Kernel>(fpu, insn, st(fpu, s), nullptr, codes, cleared);
     if (!to_flags) set_codes(fpu, codes);
     if (!done) return true;
     if (to_flags) set_flags(cpu.state.status, codes);
