@@ -124,6 +124,8 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
         return outcome.fault ? 0x100u + outcome.fault->vector : 0u;
     };
     note("fault (100h + vector)", fault_of(guest), fault_of(host));
+    if (host.fault && !guest.fault)
+        text += format("    host's error code %#x, cr2 %#llx\n", host.fault->error, Wide{host.fault->address});
     if (guest.fault && host.fault) {
         // Linux tells of a protection violation wherever the address is the kernel's.
         const bool kernel_address = host.fault->vector == 14 && host.fault->address >> 47;
@@ -137,6 +139,7 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
     for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
         note(kRegisterNames[i], guest.state.gpr[i] & mask, host.state.gpr[i] & mask);
     note("ip", guest.state.ip, host.state.ip);
+    note("cs", guest.state.code_selector, host.state.code_selector);
     const u32 flags = compared_flags(made, host.fault.has_value());
     note("flags", guest.state.flags & flags, host.state.flags & flags);
     static constexpr const char* kSelectors[] = {"ds", "es", "fs", "gs"};

@@ -5,7 +5,7 @@
 
 #include "core/decode/decoder.h"
 #include "core/decode/encoding.h"
-#include "tests/oracle/interpreter_has.h"
+#include "tests/oracle/models.h"
 
 namespace lodge::oracle {
 namespace {
@@ -49,16 +49,10 @@ std::string_view reason_not_to_draw(unsigned number, bool code64) {
     if (row.map >= OpcodeMap::vex0F) return "VEX: AVX, BMI and their like are in no CPU model of this build";
     for (const Exclusion& exclusion : kExclusions)
         if (is_one_of(row.opcode, exclusion.opcodes)) return exclusion.reason;
-    Insn insn;
-    insn.opcode = row.opcode;
     const CpuFeature feature = facts(row.opcode).feature;
-    const auto in_no_model = {
-        CpuFeature::lzcnt,    CpuFeature::bmi1,       CpuFeature::bmi2,        CpuFeature::adx,
-        CpuFeature::sse4a,    CpuFeature::clwb,       CpuFeature::clzero,      CpuFeature::wbnoinvd,
-        CpuFeature::rtm,      CpuFeature::smap,       CpuFeature::prefetchwt1, CpuFeature::sha,
-        CpuFeature::fsgsbase, CpuFeature::clflushopt, CpuFeature::invpcid,     CpuFeature::amd3dnow};
-    if (std::find(in_no_model.begin(), in_no_model.end(), feature) != in_no_model.end() && !interpreter_has(insn))
-        return "in no CPU model of this build";
+    const bool optional = row.opcode == TZCNT || row.opcode == LZCNT;  // else BSF, BSR
+    if (!optional && !has_feature(guest_model(), feature)) return "in no CPU model of this build";
+    if (!optional && !has_feature(host_model(), feature)) return "not on this host";
     return {};
 }
 

@@ -96,7 +96,9 @@ lodge_oracle_enter:
     call 2f
     movq CONTROL+0x20, %rsp
     jmp *CONTROL+0x88
-1:  movzwl CONTROL+0x154, %eax
+1:  movl $0x2B, %eax
+    movl %eax, %ss
+    movzwl CONTROL+0x154, %eax
     movl %eax, %fs
     movzwl CONTROL+0x156, %eax
     movl %eax, %gs
@@ -193,6 +195,7 @@ struct Ending {
     bool faulted = false;
     OracleFault fault;
     u64 ip = 0;
+    u16 code_selector = 0;
 };
 Ending ending;
 
@@ -220,6 +223,7 @@ void on_fault(int signal, siginfo_t*, void* raw) {
     std::memcpy(&to.out_fpu, context.uc_mcontext.fpregs, sizeof to.out_fpu);
     ending.faulted = true;
     ending.ip = static_cast<u64>(registers[REG_RIP]);
+    ending.code_selector = static_cast<u16>(registers[REG_CSGSFS]);
     ending.fault.vector = static_cast<u8>(registers[REG_TRAPNO]);
     ending.fault.error = static_cast<u32>(registers[REG_ERR]);
     ending.fault.address = static_cast<u64>(registers[REG_CR2]);
@@ -355,6 +359,7 @@ void HostCpuOnLinux::run(const OracleCase& made, OracleOutcome& outcome) {
     OracleState& after = outcome.state;
     std::memcpy(after.gpr.data(), to.out_gpr, sizeof to.out_gpr);
     after.ip = ending.faulted ? ending.ip : made.end();
+    after.code_selector = ending.faulted ? ending.code_selector : made.code64 ? kCode64 : kCode32;
     after.flags = static_cast<u32>(to.out_flags);
     std::memcpy(after.selectors.data(), to.out_selectors, sizeof to.out_selectors);
     after.fs_base = to.out_fs_base;

@@ -24,7 +24,7 @@ struct Options {
     u64 seed = 1;
     u64 first = 0;
     bool bits32 = true, bits64 = true;
-    std::string only, known;
+    std::string only, known, engine = "interpreter";
     bool quiet = false, all = false;
     bool report = false;
 };
@@ -40,7 +40,7 @@ class Run {
     void report(const Generator& generator);
 
     const Options& options_;
-    GuestCpu guest_;
+    std::unique_ptr<GuestCpu> guest_;
     std::unique_ptr<HostCpu> host_;
     KnownFailures known_;
     OracleOutcome ours_, theirs_;
@@ -50,27 +50,23 @@ class Run {
 };
 
 void Run::restart(Generator& generator, u64 number) {
-    generator.fill(number, guest_.data().subspan(0, kDataSize));
-    std::memcpy(host_->data().data(), guest_.data().data(), kDataSize);
+    generator.fill(number, guest_->data().subspan(0, kDataSize));
+    std::memcpy(host_->data().data(), guest_->data().data(), kDataSize);
 }
 
 void Run::run_case(Generator& generator, u64 number) {
     const OracleCase made = generator.make(number);
-    generator.prepare_data(made, guest_.data());
+    generator.prepare_data(made, guest_->data());
     generator.prepare_data(made, host_->data());
     host_->run(made, theirs_);
-    // The host has put a filler where the bytes were.
-    std::span<u8> code = host_->code().subspan(made.before.ip - kCode);
-    std::memcpy(code.data(), made.bytes.data(), made.bytes.size());
-    guest_.run(made, ours_);
-    std::memset(code.data(), kFiller, made.bytes.size());
-    forgive_memory(made, host_->data(), guest_.data());
+    guest_->run(made, ours_);
+    forgive_memory(made, host_->data(), guest_->data());
     ++drawn_[made.code64][made.row];
     if (theirs_.fault) ++faults_;
     std::string text = differences(made, ours_, theirs_);
-    text += memory_differences(guest_.data(), host_->data());
+    text += memory_differences(guest_->data(), host_->data());
     if (text.empty()) return;
-    std::memcpy(guest_.data().data(), host_->data().data(), kDataSize);
+    std::memcpy(guest_->data().data(), host_->data().data(), kDataSize);
     if (known_.forgives(made, ours_, theirs_)) {
         ++forgiven_;
         return;
@@ -113,10 +109,15 @@ void Run::report(const Generator&) {
 }
 
 int Run::run() {
-    host_ = make_host_cpu(guest_.code_file(), guest_.code_offset());
+    guest_ = GuestCpu::create(options_.engine);
+    if (!guest_) {
+        std::fprintf(stderr, "no engine '%s'\n", options_.engine.c_str());
+        return 1;
+    }
+    host_ = make_host_cpu(guest_->code_file(), guest_->code_offset());
     if (!host_) return 1;
     if (!options_.known.empty() && !known_.load(options_.known)) return 1;
-    guest_.set_fs32(host_->fs_selector32(), host_->fs_base32());
+    guest_->set_fs32(host_->fs_selector32(), host_->fs_base32());
     Generator generator(options_.seed, {host_->fs_selector32(), host_->fs_base32()}, options_.bits32, options_.bits64,
                         options_.only);
     if (generator.rows(false).empty() && generator.rows(true).empty()) {
@@ -124,8 +125,8 @@ int Run::run() {
         return 1;
     }
     for (auto& drawn : drawn_) drawn.assign(kEncodings.size(), 0);
-    generator.fill(~u64{0} >> 1, guest_.data());
-    host_->set_read_only(guest_.data().subspan(kDataSize));
+    generator.fill(~u64{0} >> 1, guest_->data());
+    host_->set_read_only(guest_->data().subspan(kDataSize));
     const auto start = std::chrono::steady_clock::now();
     for (u64 i = options_.first / kBatch * kBatch; i < options_.first + options_.cases; ++i) {
         if (i % kBatch == 0) restart(generator, i);
@@ -145,8 +146,8 @@ int Run::run() {
 int usage() {
     std::fprintf(
         stderr,
-        "usage: lodge_oracle [--cases N] [--seed S] [--first N] [--bits 32|64] [--only MNEMONIC] [--known FILE]"
-        " [--report] [--all]\n");
+        "usage: lodge_oracle [--cases N] [--seed S] [--first N] [--bits 32|64] [--only MNEMONIC] [--engine NAME]"
+        " [--known FILE] [--report] [--all]\n");
     return 1;
 }
 
@@ -174,6 +175,8 @@ int run_command(int argc, char** argv) {
             (value == "32" ? options.bits64 : options.bits32) = false;
         else if (name == "--only")
             options.only = value;
+        else if (name == "--engine")
+            options.engine = value;
         else if (name == "--known")
             options.known = value;
         else

@@ -34,6 +34,7 @@ struct OracleState {
     std::array<u64, 16> gpr{};
     u64 ip = 0;
     u32 flags = 0x202;
+    u16 code_selector = 0;           // after
     std::array<u16, 4> selectors{};  // DS, ES, FS, GS
     u64 fs_base = 0, gs_base = 0;    // compared in 64-bit code
     FxImage fpu{};
