@@ -23,10 +23,17 @@ constexpr const char* kRegisterNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rb
 
 using Wide = unsigned long long;
 
-u32 compared_flags(const OracleCase& made, bool faulted) {
+bool is_flag_comparison(Opcode opcode) {
+    return opcode == Opcode::FCOMI || opcode == Opcode::FCOMIP || opcode == Opcode::FUCOMI || opcode == Opcode::FUCOMIP;
+}
+
+u32 compared_flags(const OracleCase& made, const OracleState& host, bool faulted) {
     // A repetition that faults keeps its flags with Intel (SDM vol. 2, "REP"); AMD's are of the last comparison.
     const bool compares = made.insn.opcode == Opcode::SCAS || made.insn.opcode == Opcode::CMPS;
     if (compares && faulted) return 0;
+    // An invalid operation that is not masked: Intel's leave the flags alone (SDM vol. 2, "FCOMI"), AMD's do not.
+    const bool invalid = host.fpu.status & ~made.before.fpu.control & 1;
+    if (is_flag_comparison(made.insn.opcode) && invalid) return 0;
     u32 flags = kArithmeticFlags | kFlagDirection | kFlagAlignmentCheck | kFlagNestedTask;
     return flags & ~facts(made.insn.opcode).flags_undefined;
 }
@@ -39,32 +46,7 @@ std::string bytes_of(const u8* bytes, unsigned count) {
 
 // C1 after FCOMI and its like: 0 with Intel (SDM vol. 2, "FCOMI"), as it was with AMD.
 u32 status_mask(const OracleCase& made) {
-    switch (made.insn.opcode) {
-        case Opcode::FCOMI:
-        case Opcode::FCOMIP:
-        case Opcode::FUCOMI:
-        case Opcode::FUCOMIP:
-            return 0xFDFF;
-        default:
-            return 0xFFFF;
-    }
-}
-
-// Accesses in several pieces: which of them faults first, and what has been done by then, no manual says.
-bool faults_in_pieces(Opcode opcode) {
-    switch (opcode) {
-        case Opcode::FNSTENV:
-        case Opcode::FNSAVE:
-        case Opcode::FLDENV:
-        case Opcode::FRSTOR:
-        case Opcode::FXSAVE:
-        case Opcode::FXRSTOR:
-        case Opcode::MASKMOVQ:
-        case Opcode::MASKMOVDQU:
-            return true;
-        default:
-            return false;
-    }
+    return is_flag_comparison(made.insn.opcode) ? 0xFDFF : 0xFFFF;
 }
 
 void compare_fpu(const OracleCase& made, const FxImage& guest, const FxImage& host, std::string& text) {
@@ -90,6 +72,22 @@ bool has_error(u8 vector) {
 }
 
 }  // namespace
+
+bool in_pieces(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::FNSTENV:
+        case Opcode::FNSAVE:
+        case Opcode::FLDENV:
+        case Opcode::FRSTOR:
+        case Opcode::FXSAVE:
+        case Opcode::FXRSTOR:
+        case Opcode::MASKMOVQ:
+        case Opcode::MASKMOVDQU:
+            return true;
+        default:
+            return false;
+    }
+}
 
 void forgive_memory(const OracleCase& made, std::span<const u8> host, std::span<u8> guest) {
     if (!made.accessed) return;
@@ -128,11 +126,13 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
         text += format("    host's error code %#x, cr2 %#llx\n", host.fault->error, Wide{host.fault->address});
     if (guest.fault && host.fault) {
         // Linux tells of a protection violation wherever the address is the kernel's.
-        const bool kernel_address = host.fault->vector == 14 && host.fault->address >> 47;
-        const u32 ignored = kernel_address ? 1 : 0;
+        constexpr u64 kTopOfUsers = 0x7FFFFFFFF000;  // Linux arch/x86: TASK_SIZE_MAX
+        const bool page_fault = host.fault->vector == 14;
+        const bool kernel_address = page_fault && host.fault->address >= kTopOfUsers;
+        const u32 ignored = kernel_address || (page_fault && in_pieces(made.insn.opcode)) ? 1 : 0;
         if (has_error(host.fault->vector))
             note("error code", guest.fault->error & ~ignored, host.fault->error & ~ignored);
-        if (host.fault->vector == 14 && !faults_in_pieces(made.insn.opcode))
+        if (host.fault->vector == 14 && !in_pieces(made.insn.opcode))
             note("cr2", guest.fault->address, host.fault->address);
     }
     const u64 mask = made.code64 ? ~u64{0} : 0xFFFFFFFF;
@@ -140,7 +140,7 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
         note(kRegisterNames[i], guest.state.gpr[i] & mask, host.state.gpr[i] & mask);
     note("ip", guest.state.ip, host.state.ip);
     note("cs", guest.state.code_selector, host.state.code_selector);
-    const u32 flags = compared_flags(made, host.fault.has_value());
+    const u32 flags = compared_flags(made, host.state, host.fault.has_value());
     note("flags", guest.state.flags & flags, host.state.flags & flags);
     static constexpr const char* kSelectors[] = {"ds", "es", "fs", "gs"};
     for (unsigned i = 0; i < 4; ++i) note(kSelectors[i], guest.state.selectors[i], host.state.selectors[i]);

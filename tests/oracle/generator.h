@@ -43,6 +43,7 @@ class Generator {
     void aim_memory(OracleCase& made, Draft& draft);
     void aim_implicit(OracleCase& made);
     void keep_off_own_code(OracleCase& made);
+    bool settle(OracleCase& made);
     u64 value();
     u64 float_bits(unsigned exponent_bits, unsigned fraction_bits);
     u64 address(u64 size);

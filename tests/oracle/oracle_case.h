@@ -62,4 +62,8 @@ struct OracleCase {
     u64 end() const { return before.ip + bytes.size(); }
 };
 
+// Instructions whose accesses are made in several pieces: which of them faults first, and what has been done by then,
+// no manual says.
+bool in_pieces(Opcode opcode);
+
 }  // namespace lodge::oracle
