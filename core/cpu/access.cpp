@@ -46,6 +46,8 @@ bool Cpu::translate_range(u64 linear, unsigned size, AccessKind access, bool use
     const auto in_page = static_cast<unsigned>(kPageSize - (linear & kPageMask));
     translation.size[0] = size < in_page ? size : in_page;
     translation.size[1] = size - translation.size[0];
+    // The whole operand must be canonical before any of its pages is looked at.
+    if (translation.size[1] && long_mode() && !canonical(linear + size - 1)) return noncanonical(linear + size - 1);
     if (!translate(linear, access, user, translation.physical[0])) return false;
     if (translation.size[1] == 0) return true;
     const u64 next = linear + in_page;

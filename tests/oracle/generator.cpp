@@ -37,6 +37,7 @@ const Exclusion kExclusions[] = {
       VMFUNC, VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC,   RSM}},
     {"depends on what the host's kernel has enabled, saves what the host has of state",
      {XSAVE, XRSTOR, XSAVEOPT, XSAVEC, XSAVES, XRSTORS, XSETBV, MONITOR, MWAIT}},
+    {"a hypervisor under the host may give its trap the wrong address", {INT1}},
     {"3DNow!: no longer on this host", {FEMMS}},
     {"transactional memory: not on this host or not in any model", {XBEGIN, XABORT, XEND}},
 };

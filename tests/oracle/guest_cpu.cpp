@@ -8,12 +8,13 @@
 namespace lodge::oracle {
 namespace {
 
-// Physical memory.
+// Physical memory. The upper half of the linear addresses has tables of its own.
 constexpr u64 kPml4 = 0x1000, kPdpt = 0x2000, kDirectory = 0x3000, kTable = 0x4000;
-constexpr u64 kSystem = 0x5000;  // what lies at kSystemLinear
+constexpr u64 kUpperPdpt = 0x5000, kUpperDirectory = 0x6000, kUpperTable = 0x7000;
+constexpr u64 kSystem = 0x8000;  // what lies at kSystemLinear
 constexpr u64 kPhysicalData = 0x10000, kPhysicalCode = 0x18000, kPhysicalSize = 0x20000;
-// Linear addresses that only the supervisor reaches: a page each of descriptors, gates, TSS, handlers and stack.
-constexpr u64 kSystemLinear = 0x101F0000, kSystemSize = 5 * kPageSize;
+// Linear addresses where the host has its kernel, too: a page each of descriptors, gates, TSS, handlers and stack.
+constexpr u64 kSystemLinear = 0xFFFFFFFF80000000, kSystemSize = 5 * kPageSize;
 constexpr u64 kGdt = 0, kIdt = 0x1000, kTss = 0x2000, kHandlers = 0x3000, kStackEnd = 0x5000;
 constexpr u64 kLdt = 0x800;
 constexpr u16 kKernelCode = 0x08, kCode32 = 0x23, kDataSelector = 0x2B, kCode64 = 0x33, kTssSelector = 0x40,
@@ -49,6 +50,9 @@ GuestCpu::GuestCpu() {
     memory_->write_value<u64>(kPml4, kPdpt | directory);
     memory_->write_value<u64>(kPdpt, kDirectory | directory);
     memory_->write_value<u64>(kDirectory + (kWindow >> 21 & 511) * 8, kTable | directory);
+    memory_->write_value<u64>(kPml4 + 511 * 8, kUpperPdpt | directory);
+    memory_->write_value<u64>(kUpperPdpt + 510 * 8, kUpperDirectory | directory);
+    memory_->write_value<u64>(kUpperDirectory, kUpperTable | directory);
     for (u64 at = 0; at < kDataSize + kReadOnlySize; at += kPageSize)
         map_page(kData + at, kPhysicalData + at, kUser | kNoExecute | (at < kDataSize ? kWritable : 0));
     for (u64 at = 0; at < kCodeSize; at += kPageSize) map_page(kCode + at, kPhysicalCode + at, kUser);
@@ -74,7 +78,8 @@ std::span<u8> GuestCpu::data() {
 }
 
 void GuestCpu::map_page(u64 linear, u64 physical, u64 rights) {
-    memory_->write_value<u64>(kTable + (linear >> 12 & 511) * 8, physical | rights | kPresent | kAccessedDirty);
+    const u64 table = linear < kSystemLinear ? kTable : kUpperTable;
+    memory_->write_value<u64>(table + (linear >> 12 & 511) * 8, physical | rights | kPresent | kAccessedDirty);
 }
 
 void GuestCpu::make_tables() {
@@ -92,7 +97,9 @@ void GuestCpu::make_tables() {
         memory_->write_value<u8>(kSystem + kHandlers + vector * kHandlerSize, kHalt);
     }
     // RSP0 lies at an odd multiple of four. No port is permitted: the map would begin behind the limit.
-    memory_->write_value<u32>(kSystem + kTss + 4, static_cast<u32>(kSystemLinear + kStackEnd));
+    const u64 stack = kSystemLinear + kStackEnd;
+    memory_->write_value<u32>(kSystem + kTss + 4, static_cast<u32>(stack));
+    memory_->write_value<u32>(kSystem + kTss + 8, static_cast<u32>(stack >> 32));
     memory_->write_value<u16>(kSystem + kTss + 0x66, 0x68);
 }
 
