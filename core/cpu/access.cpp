@@ -38,7 +38,7 @@ unsigned alignment_of(unsigned size) {
 // An address that is not canonical is #GP or #SS first: there is nothing to be aligned.
 bool Cpu::check_alignment(u64 linear, unsigned size) {
     if (tlb_ != empty_tlb_.get() || linear % alignment_of(size) == 0) return true;
-    if (long_mode() && !canonical(linear)) return true;
+    if (long_mode() && (!canonical(linear) || !canonical(linear + size - 1))) return true;
     return raise(Exception::AC, 0);
 }
 

@@ -3,11 +3,9 @@
 
 namespace lodge::simd {
 
-bool report_flags(Cpu& cpu, u32 flags) {
+bool set_flags(Cpu& cpu, u32 flags) {
     u32& mxcsr = cpu.state.fpu.mxcsr;
     const u32 masked = mxcsr >> 7 & kMxcsrFlags;
-    // An unmasked error found before computing keeps every element from being computed.
-    if (flags & ~masked & kMxcsrBeforeComputing) flags &= kMxcsrBeforeComputing;
     mxcsr |= flags;
     if (!(flags & ~masked)) return true;
     return cpu.raise(cpu.state.cr4 & kCr4Osxmmexcpt ? Exception::XM : Exception::UD);

@@ -37,8 +37,11 @@ namespace lodge::simd {
 
 #define LODGE_SSE_XMM(name, text, ...) LODGE_SSE_KERNEL(name, text, __m128i, "+x", __m128i, "x", __VA_ARGS__)
 
-// The flags that the guest sees, and #XM (SDM vol. 1, 11.5.2). False: it was raised.
-bool report_flags(Cpu& cpu, u32 flags);
+// Adds flags to the guest's, and #XM for those that it does not mask (SDM vol. 1, 11.5.2). False: it was raised.
+bool set_flags(Cpu& cpu, u32 flags);
+inline bool report_flags(Cpu& cpu, u32 flags) {
+    return set_flags(cpu, reported(flags, cpu.state.fpu.mxcsr));
+}
 
 template <class Kernel>
 bool run_carefully(Cpu& cpu, typename Kernel::Destination a, typename Kernel::Source b,

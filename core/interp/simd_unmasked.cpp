@@ -131,6 +131,10 @@ u32 element_flags(const Elements& elements, u32 mxcsr, __m128i a, __m128i b) {
     return flags;
 }
 
+u32 reported(u32 flags, u32 mxcsr) {
+    return flags & ~(mxcsr >> 7) & kMxcsrBeforeComputing ? flags & kMxcsrBeforeComputing : flags;
+}
+
 u32 dot_product_flags(unsigned size, u32 mxcsr, __m128i a, __m128i b) {
     const u32 unmasked = ~(mxcsr >> 7) & kMxcsrFlags;
     const unsigned count = 16 / size;
@@ -142,12 +146,15 @@ u32 dot_product_flags(unsigned size, u32 mxcsr, __m128i a, __m128i b) {
         terms[i] = product.value;
         flags |= product.flags;
     }
+    flags = reported(flags, mxcsr);
     for (unsigned left = count; left > 1 && !(flags & unmasked); left /= 2) {
+        u32 step_flags = 0;
         for (unsigned i = 0; i < left / 2; ++i) {
             const Outcome sum = run_element(Step::add, size, mxcsr, terms[2 * i], terms[2 * i + 1]);
             terms[i] = sum.value;
-            flags |= sum.flags;
+            step_flags |= sum.flags;
         }
+        flags |= reported(step_flags, mxcsr);
     }
     return flags;
 }

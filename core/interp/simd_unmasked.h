@@ -29,8 +29,12 @@ constexpr Elements kElementsOf = {};
 // `mxcsr` is the guest's. `a` is the destination, `b` the source; of Step::narrow only `b` counts.
 u32 element_flags(const Elements& elements, u32 mxcsr, __m128i a, __m128i b);
 
+// An unmasked error found before computing keeps every element from being computed: no other flags then.
+u32 reported(u32 flags, u32 mxcsr);
+
 // The flags of DPPS (size 4) and DPPD (8), whose operands have zeros where nothing is to be multiplied: products, then
-// sums of neighbours, then the sum of those. An unmasked exception ends it (SDM vol. 2, "DPPS").
+// sums of neighbours, then the sum of those. An unmasked exception ends it (SDM vol. 2, "DPPS"); what is found before
+// computing hides the step's other flags.
 u32 dot_product_flags(unsigned size, u32 mxcsr, __m128i a, __m128i b);
 
 }  // namespace lodge::simd

@@ -14,6 +14,8 @@ void forgive_memory(const OracleCase& made, std::span<const u8> host, std::span<
 // A line for each difference; empty when there is none.
 std::string differences(const OracleCase& made, const OracleOutcome& guest, const OracleOutcome& host);
 std::string memory_differences(std::span<const u8> guest, std::span<const u8> host);
+// The mnemonics.
+std::string name_of(const OracleCase& made);
 // Everything about a case that one needs to look into it.
 std::string describe(const OracleCase& made);
 

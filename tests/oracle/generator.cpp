@@ -5,14 +5,13 @@
 
 #include "core/decode/decoder.h"
 #include "core/decode/encoding.h"
-#include "tests/oracle/models.h"
+#include "tests/oracle/exclusions.h"
 
 namespace lodge::oracle {
 namespace {
 
-bool is_one_of(Opcode opcode, std::initializer_list<Opcode> list) {
-    return std::find(list.begin(), list.end(), opcode) != list.end();
-}
+using enum Opcode;
+
 bool is_string(Opcode opcode) {
     return opcode >= Opcode::MOVS && opcode <= Opcode::OUTS;
 }
@@ -20,59 +19,23 @@ bool is_bit_string(Opcode opcode) {
     return is_one_of(opcode, {Opcode::BT, Opcode::BTS, Opcode::BTR, Opcode::BTC});
 }
 
-struct Exclusion {
-    std::string_view reason;
-    std::initializer_list<Opcode> opcodes;
-};
-
-using enum Opcode;
-const Exclusion kExclusions[] = {
-    {"leaves user mode or comes to another segment: tests/boot",
-     {SYSCALL, SYSENTER, SYSRET, SYSEXIT, IRET, JMPF, CALLF, RETF}},
-    {"its result is time or chance, or tells of the machine",
-     {RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, CPUID, RDPID, XGETBV, XTEST}},
-    {"the host's kernel answers in its place (UMIP)", {SGDT, SIDT, SLDT, STR, SMSW}},
-    {"leaves the host's virtual machine, or belongs to a hypervisor",
-     {VMCALL, VMMCALL, VMRUN,   VMLOAD, VMSAVE,  STGI,   CLGI,    SKINIT, INVLPGA, VMLAUNCH, VMRESUME, VMXOFF,
-      VMFUNC, VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC,   RSM}},
-    {"depends on what the host's kernel has enabled, saves what the host has of state",
-     {XSAVE, XRSTOR, XSAVEOPT, XSAVEC, XSAVES, XRSTORS, XSETBV, MONITOR, MWAIT}},
-    {"a hypervisor under the host may give its trap the wrong address", {INT1}},
-    {"3DNow!: no longer on this host", {FEMMS}},
-    {"transactional memory: not on this host or not in any model", {XBEGIN, XABORT, XEND}},
-};
-
 }  // namespace
 
-std::string_view reason_not_to_draw(unsigned number, bool code64) {
-    const Encoding& row = kEncodings[number];
-    if (!(row.modes >> code64 & 1)) return "not in this kind of code";
-    if (row.map >= OpcodeMap::vex0F) return "VEX: AVX, BMI and their like are in no CPU model of this build";
-    for (const Exclusion& exclusion : kExclusions)
-        if (is_one_of(row.opcode, exclusion.opcodes)) return exclusion.reason;
-    const CpuFeature feature = facts(row.opcode).feature;
-    const bool optional = row.opcode == TZCNT || row.opcode == LZCNT;  // else BSF, BSR
-    if (!optional && !has_feature(guest_model(), feature)) return "in no CPU model of this build";
-    if (!optional && !has_feature(host_model(), feature)) return "not on this host";
-    return {};
-}
-
-struct Generator::Draft {
-    const Encoding* row = nullptr;
-    bool code64 = false;
-    std::vector<u8> bytes;
-    bool wide = false, rex = false;
-    u8 rex_bits = 0;
-    size_t displacement_at = 0;
-    unsigned displacement_size = 0;
-};
-
-Generator::Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only) : seed_(seed), fs32_(fs32) {
+Generator::Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only, unsigned runs)
+    : seed_(seed), fs32_(fs32), runs_(only.empty() ? runs : 0) {
     for (unsigned row = 1; row < kEncodings.size(); ++row) {
         if (!only.empty() && name_of(kEncodings[row].opcode) != only) continue;
         if (bits32 && reason_not_to_draw(row, false).empty()) rows_[0].push_back(row);
         if (bits64 && reason_not_to_draw(row, true).empty()) rows_[1].push_back(row);
     }
+}
+
+// The state is mixed once more: neighbouring numbers must not give sequences that overlap.
+void Generator::seed(u64 number) {
+    random_.seed(seed_);
+    const u64 start = random_();
+    random_.seed(start ^ number);
+    random_.seed(random_());
 }
 
 u64 Generator::value() {
@@ -143,7 +106,7 @@ u64 Generator::float_bits(unsigned exponent_bits, unsigned fraction_bits) {
 }
 
 void Generator::fill(u64 number, std::span<u8> data) {
-    random_.seed(seed_ * 0x9E3779B97F4A7C15 + number * 2 + 1);
+    seed(number * 2 + 1);
     for (size_t at = 0; at + 16 <= data.size(); at += 16) {
         u64 low = value(), high = value();
         switch (random_() % 8) {
@@ -223,14 +186,16 @@ void Generator::draw_modrm(Draft& draft) {
     if (address16) {
         if (mod == 2 || (mod == 0 && rm == 6)) draft.displacement_size = 2;
     } else if (rm == 4) {
-        const u8 sib = static_cast<u8>(random_());
+        u8 sib = static_cast<u8>(random_());
+        if (draft.in_run && chance(85)) sib |= 0x20;  // no index: its register holds an address or anything
+        if (draft.in_run && chance(85)) sib &= 0xE7;
         bytes.push_back(sib);
         if (mod == 0 && (sib & 7) == 5) draft.displacement_size = 4;
     } else if (mod == 0 && rm == 5) {
         draft.displacement_size = 4;
     }
     draft.displacement_at = bytes.size();
-    const u64 displacement = chance(50) ? random_() % 256 - 128 : random_();
+    const u64 displacement = draft.in_run || chance(50) ? random_() % 256 - 128 : random_();
     for (unsigned i = 0; i < draft.displacement_size; ++i) bytes.push_back(static_cast<u8>(displacement >> 8 * i));
 }
 
@@ -328,6 +293,13 @@ u64 segment_base(const OracleCase& made, Segment segment, const Fs32& fs32) {
     return 0;
 }
 
+void Generator::set_displacement(u8* bytes, const Draft& draft, Insn& insn, u64 displacement) {
+    for (unsigned i = 0; i < draft.displacement_size; ++i)
+        bytes[draft.displacement_at + i] = static_cast<u8>(displacement >> 8 * i);
+    const unsigned unused = 64 - 8 * draft.displacement_size;
+    insn.displacement = static_cast<i64>(displacement << unused) >> unused;
+}
+
 void Generator::aim_memory(OracleCase& made, Draft& draft) {
     Insn& insn = made.insn;
     auto& gpr = made.before.gpr;
@@ -339,15 +311,7 @@ void Generator::aim_memory(OracleCase& made, Draft& draft) {
     if (is_bit_string(insn.opcode) && insn.operands[1].kind == OperandKind::gpr && insn.operands[1].reg != insn.base &&
         insn.operands[1].reg != insn.index && !chance(5))
         gpr[insn.operands[1].reg] = random_() % 0x400 - 0x200;
-    const auto patch = [&](u64 displacement) {
-        for (unsigned i = 0; i < draft.displacement_size; ++i)
-            made.bytes[draft.displacement_at + i] = static_cast<u8>(displacement >> 8 * i);
-        const unsigned bits = 8 * draft.displacement_size;
-        insn.displacement = bits == 64   ? static_cast<i64>(displacement)
-                            : bits == 32 ? static_cast<i32>(displacement)
-                            : bits == 16 ? static_cast<i16>(displacement)
-                                         : static_cast<i8>(displacement);
-    };
+    const auto patch = [&](u64 displacement) { set_displacement(made.bytes.data(), draft, insn, displacement); };
     const auto index_part = [&] { return insn.index < 16 ? gpr[insn.index] << insn.scale : 0; };
     const auto displacement = [&] { return static_cast<u64>(insn.displacement); };
     const bool leave_wild = chance(2);
@@ -460,33 +424,6 @@ void Generator::aim_implicit(OracleCase& made) {
     }
 }
 
-bool is_near_branch(Opcode opcode) {
-    return opcode >= JO && opcode <= RET;
-}
-
-// Where processors differ without any being wrong.
-bool means_different_things(const Insn& insn, std::span<const u8> bytes) {
-    const bool wide = insn.prefixes & kPrefixRexW;
-    const bool code64 = insn.code_size == CodeSize::bits64;
-    // A near branch with 66 in 64-bit code: Intel ignores the prefix, AMD does not (SDM vol. 2, "JMP"; APM vol. 3,
-    // same).
-    if (code64 && is_near_branch(insn.opcode) && (insn.prefixes & kPrefixOperandSize)) return true;
-    // LOOPZ and LOOPNZ with F2 or F3, whose use there is reserved: AMD's takes the condition from the prefix.
-    const bool repeated = insn.prefixes & (kPrefixRep | kPrefixRepne);
-    if ((insn.opcode == LOOPZ || insn.opcode == LOOPNZ) && repeated) return true;
-    // Far pointers with an offset of 8 bytes are Intel's only (APM vol. 3, "LFS").
-    if ((insn.opcode == LSS || insn.opcode == LFS || insn.opcode == LGS) && wide) return true;
-    // MOVSXD r16, m16 is Intel's only; AMD's reads four bytes (SDM and APM, "MOVSXD").
-    if (insn.opcode == MOVSXD && insn.operand_size == 2 && insn.has_memory()) return true;
-    // FSTP ST(i) as D9 D8+i is in no manual; it copies empty registers without an exception.
-    const bool is_alias = bytes.size() >= 2 && bytes[bytes.size() - 2] == 0xD9;
-    return insn.opcode == FSTP && insn.operands[0].kind == OperandKind::st && is_alias;
-}
-
-bool is_sha(Opcode opcode) {
-    return is_one_of(opcode, {SHA1NEXTE, SHA1MSG1, SHA1MSG2, SHA1RNDS4, SHA256RNDS2, SHA256MSG1, SHA256MSG2});
-}
-
 bool has_full_mask(const OracleCase& made) {
     const Operand& mask = made.insn.operands[1];
     const FxImage& fpu = made.before.fpu;
@@ -506,6 +443,7 @@ bool Generator::settle(OracleCase& made) {
             // alignment is checked, no manual says.
             state.flags &= ~kFlagAlignmentCheck;
             if (has_full_mask(made)) break;
+            if (made.insn.segment == Segment::cs && !made.code64) return false;  // not writable
             const u64 address = kData + random_() % (kDataSize - 16);
             const u64 mask = made.insn.address_size == 8 ? ~u64{0} : (u64{1} << 8 * made.insn.address_size) - 1;
             const u64 wanted = address - segment_base(made, made.insn.segment, fs32_);
@@ -526,9 +464,7 @@ bool Generator::settle(OracleCase& made) {
     if (!made.accessed) return true;
     // Intel's want SHA operands aligned (SDM vol. 2, "SHA1MSG1": exceptions type 4), AMD's do not.
     if (is_sha(opcode) && *made.accessed % 16) return false;
-    // At the top of the address space segment limits and pages both end; which is found first depends on the pieces.
-    constexpr u64 kLargest = 512, kTop32 = u64{1} << 32;
-    if (!made.code64 && *made.accessed > kTop32 - kLargest && in_pieces(opcode)) return false;
+    constexpr u64 kLargest = 512;
     // What follows the case is not the same on both sides.
     return *made.accessed + kLargest < made.before.ip || *made.accessed >= made.end() + 16;
 }
@@ -620,10 +556,8 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
     }
 }
 
-bool Generator::try_make(OracleCase& made, unsigned number) {
-    Draft draft;
-    draft.row = &kEncodings[number];
-    draft.code64 = made.code64;
+// Bytes of the row, and what they decode to. They are cut to the instruction's length when they are one.
+DecodeStatus Generator::draw_bytes(Draft& draft, Insn& insn) {
     draw_prefixes(draft);
     static constexpr std::initializer_list<u8> kEscapes[] = {{}, {0x0F}, {0x0F, 0x38}, {0x0F, 0x3A}};
     const auto& escapes = kEscapes[static_cast<unsigned>(draft.row->map)];
@@ -632,41 +566,50 @@ bool Generator::try_make(OracleCase& made, unsigned number) {
         static_cast<u8>(draft.row->first + random_() % static_cast<u64>(draft.row->last - draft.row->first + 1)));
     if (draft.row->has_modrm) draw_modrm(draft);
     while (draft.bytes.size() < kLongestInsn + 8) draft.bytes.push_back(static_cast<u8>(value()));
-    const CodeSize code_size = made.code64 ? CodeSize::bits64 : CodeSize::bits32;
-    Insn& insn = made.insn;
+    const CodeSize code_size = draft.code64 ? CodeSize::bits64 : CodeSize::bits32;
+    insn = Insn{};
     const DecodeStatus status = decode({draft.bytes.data(), kLongestInsn}, code_size, insn);
     if (status == DecodeStatus::ok) {
-        if (insn.opcode != draft.row->opcode) return false;
         draft.bytes.resize(insn.length);
-    } else {
-        if (status != DecodeStatus::invalid || !chance(10)) return false;
-        insn = Insn{};
-        insn.code_size = code_size;
-        draft.bytes.resize(kLongestInsn);
+        return status;
     }
+    insn = Insn{};
+    insn.code_size = code_size;
+    draft.bytes.resize(kLongestInsn);
+    return status;
+}
+
+bool Generator::try_make(OracleCase& made, unsigned number) {
+    Draft draft;
+    draft.row = &kEncodings[number];
+    draft.code64 = made.code64;
+    Insn& insn = made.insn;
+    const DecodeStatus status = draw_bytes(draft, insn);
+    const bool is_insn = status == DecodeStatus::ok;
+    if (is_insn && insn.opcode != draft.row->opcode) return false;
+    if (!is_insn && (status != DecodeStatus::invalid || !chance(10))) return false;
     if (insn.opcode == INT && insn.immediate == 0x80) return false;  // a system call
     if (means_different_things(insn, draft.bytes)) return false;
     made.row = number;
     made.bytes = draft.bytes;
     made.before.ip = kCode + 0x800 + random_() % 0x400;
     draw_state(made);
-    if (status != DecodeStatus::ok) return true;
+    if (!is_insn) return true;
     aim(made, draft);
     return settle(made);
 }
 
 OracleCase Generator::make(u64 number) {
-    random_.seed(seed_ * 0x9E3779B97F4A7C15 + number * 2);
-    OracleCase made;
-    made.code64 = rows_[0].empty() || (!rows_[1].empty() && random_() % 3);
-    const auto& rows = rows_[made.code64];
+    seed(number * 2);
+    const bool code64 = rows_[0].empty() || (!rows_[1].empty() && random_() % 3);
+    const auto& rows = rows_[code64];
+    const bool wants_run = chance(runs_);
     for (;;) {
         const unsigned row = rows[random_() % rows.size()];
         for (unsigned tries = 0; tries < 20; ++tries) {
-            const bool code64 = made.code64;
-            made = OracleCase{};
+            OracleCase made;
             made.code64 = code64;
-            if (try_make(made, row)) return made;
+            if (wants_run ? try_make_run(made) : try_make(made, row)) return made;
         }
     }
 }

@@ -9,6 +9,7 @@
 
 #include "core/decode/encoding.h"
 #include "tests/oracle/compare.h"
+#include "tests/oracle/exclusions.h"
 #include "tests/oracle/generator.h"
 #include "tests/oracle/guest_cpu.h"
 #include "tests/oracle/host_cpu.h"
@@ -23,6 +24,7 @@ struct Options {
     u64 cases = 1'000'000;
     u64 seed = 1;
     u64 first = 0;
+    unsigned runs = 30;  // of a hundred cases
     bool bits32 = true, bits64 = true;
     std::string only, known, engine = "interpreter";
     bool quiet = false, all = false;
@@ -72,7 +74,7 @@ void Run::run_case(Generator& generator, u64 number) {
         return;
     }
     ++mismatches_;
-    const std::string name = std::string(name_of(made.insn.opcode)) + (made.code64 ? " 64" : " 32");
+    const std::string name = (made.run.empty() ? name_of(made) : "run") + (made.code64 ? " 64" : " 32");
     if (options_.all || ++differing_[name] <= 2)
         std::printf("case %llu: %s%s", static_cast<unsigned long long>(number), describe(made).c_str(), text.c_str());
 }
@@ -102,6 +104,7 @@ void Run::report(const Generator&) {
             }
         }
     }
+    for (const bool code64 : {false, true}) groups[code64 ? "runs, 64-bit" : "runs, 32-bit"] = drawn_[code64][0];
     for (const auto& [group, count] : groups)
         if (count) std::printf("%-40s %12llu\n", group.c_str(), static_cast<unsigned long long>(count));
     for (const auto& [reason, names] : reasons) std::printf("not drawn, %s: %s\n", reason.c_str(), names.c_str());
@@ -119,7 +122,7 @@ int Run::run() {
     if (!options_.known.empty() && !known_.load(options_.known)) return 1;
     guest_->set_fs32(host_->fs_selector32(), host_->fs_base32());
     Generator generator(options_.seed, {host_->fs_selector32(), host_->fs_base32()}, options_.bits32, options_.bits64,
-                        options_.only);
+                        options_.only, options_.runs);
     if (generator.rows(false).empty() && generator.rows(true).empty()) {
         std::fprintf(stderr, "nothing to draw\n");
         return 1;
@@ -146,8 +149,8 @@ int Run::run() {
 int usage() {
     std::fprintf(
         stderr,
-        "usage: lodge_oracle [--cases N] [--seed S] [--first N] [--bits 32|64] [--only MNEMONIC] [--engine NAME]"
-        " [--known FILE] [--report] [--all]\n");
+        "usage: lodge_oracle [--cases N] [--seed S] [--first N] [--bits 32|64] [--only MNEMONIC] [--runs PERCENT]"
+        " [--engine NAME] [--known FILE] [--report] [--all]\n");
     return 1;
 }
 
@@ -175,6 +178,8 @@ int run_command(int argc, char** argv) {
             (value == "32" ? options.bits64 : options.bits32) = false;
         else if (name == "--only")
             options.only = value;
+        else if (name == "--runs")
+            options.runs = static_cast<unsigned>(std::strtoul(value.c_str(), nullptr, 0));
         else if (name == "--engine")
             options.engine = value;
         else if (name == "--known")

@@ -54,16 +54,13 @@ struct OracleOutcome {
 
 struct OracleCase {
     bool code64 = false;
-    unsigned row = 0;  // of opcodes.inc
+    unsigned row = 0;  // of opcodes.inc; 0: a run
     Insn insn;
+    std::vector<Insn> run;  // several instructions; `insn` is then none
     std::vector<u8> bytes;
     OracleState before;           // ip: where the bytes lie
     std::optional<u64> accessed;  // linear address of the explicit memory operand
     u64 end() const { return before.ip + bytes.size(); }
 };
-
-// Instructions whose accesses are made in several pieces: which of them faults first, and what has been done by then,
-// no manual says.
-bool in_pieces(Opcode opcode);
 
 }  // namespace lodge::oracle
