@@ -163,7 +163,9 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
     // A fault leaves the state as it was before (SDM vol. 3, 6.5 "Exception Classifications"); AMD's POPA has by then
     // loaded some registers.
     const bool popped_some = host.fault && made.insn.opcode == Opcode::POPA;
-    const u64 mask = made.code64 ? ~u64{0} : popped_some ? 0 : 0xFFFFFFFF;
+    // The upper halves do not survive compatibility mode (SDM vol. 1, 3.4.1.1).
+    constexpr u16 kCode64 = 0x33;
+    const u64 mask = host.state.code_selector == kCode64 ? ~u64{0} : popped_some ? 0 : 0xFFFFFFFF;
     for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
         note(kRegisterNames[i], guest.state.gpr[i] & mask, host.state.gpr[i] & mask);
     note("ip", guest.state.ip, host.state.ip);

@@ -13,20 +13,25 @@ struct Exclusion {
 
 using enum Opcode;
 const Exclusion kExclusions[] = {
-    {"leaves user mode or comes to another segment: tests/boot",
-     {SYSCALL, SYSENTER, SYSRET, SYSEXIT, IRET, JMPF, CALLF, RETF}},
+    {"a system call of the host", {SYSCALL}},
+    {"Intel's only in long mode (APM vol. 3, \"SYSENTER\")", {SYSENTER, SYSEXIT}},
     {"its result is time or chance, or tells of the machine",
      {RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, CPUID, RDPID, XGETBV, XTEST}},
     {"the host's kernel answers in its place (UMIP)", {SGDT, SIDT, SLDT, STR, SMSW}},
     {"leaves the host's virtual machine, or belongs to a hypervisor",
-     {VMCALL, VMMCALL, VMRUN,   VMLOAD, VMSAVE,  STGI,   CLGI,    SKINIT, INVLPGA, VMLAUNCH, VMRESUME, VMXOFF,
-      VMFUNC, VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC,   RSM}},
+     {VMCALL, VMMCALL, VMRUN,   VMLOAD,  VMSAVE, STGI,    CLGI,   SKINIT,  INVLPGA, VMLAUNCH, VMRESUME,
+      VMXOFF, VMFUNC,  VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT,  INVVPID,  GETSEC}},
     {"depends on what the host's kernel has enabled, saves what the host has of state",
      {XSAVE, XRSTOR, XSAVEOPT, XSAVEC, XSAVES, XRSTORS, XSETBV, MONITOR, MWAIT}},
     {"a hypervisor under the host may give its trap the wrong address", {INT1}},
     {"3DNow!: no longer on this host", {FEMMS}},
     {"transactional memory: not on this host or not in any model", {XBEGIN, XABORT, XEND}},
 };
+
+// FSTP ST(i) as D9 D8+i.
+bool is_unlisted_fstp(const Encoding& row) {
+    return row.opcode == FSTP && row.first == 0xD9 && !row.memory_form;
+}
 
 }  // namespace
 
@@ -40,10 +45,13 @@ bool is_sha(Opcode opcode) {
 
 std::string_view reason_not_to_draw(unsigned number, bool code64) {
     const Encoding& row = kEncodings[number];
-    if (!(row.modes >> code64 & 1)) return "not in this kind of code";
+    if (!(row.modes >> code64 & 1) || (!code64 && (row.wide == 0b10 || row.rex_b == 0b10)))
+        return "not in this kind of code";
     if (row.map >= OpcodeMap::vex0F) return "VEX: AVX, BMI and their like are in no CPU model of this build";
+    if (row.opcode == SYSRET && !code64) return "#UD outside 64-bit code with Intel's, #GP with AMD's";
     for (const Exclusion& exclusion : kExclusions)
         if (is_one_of(row.opcode, exclusion.opcodes)) return exclusion.reason;
+    if (is_unlisted_fstp(row)) return "in no manual: it copies empty registers without an exception";
     const CpuFeature feature = facts(row.opcode).feature;
     const bool optional = row.opcode == TZCNT || row.opcode == LZCNT;  // else BSF, BSR
     if (!optional && !has_feature(guest_model(), feature)) return "in no CPU model of this build";
@@ -51,7 +59,7 @@ std::string_view reason_not_to_draw(unsigned number, bool code64) {
     return {};
 }
 
-bool means_different_things(const Insn& insn, std::span<const u8> bytes) {
+bool means_different_things(const Insn& insn) {
     const bool wide = insn.prefixes & kPrefixRexW;
     const bool code64 = insn.code_size == CodeSize::bits64;
     // A near branch with 66 in 64-bit code: Intel ignores the prefix, AMD does not (SDM vol. 2, "JMP"; APM vol. 3,
@@ -60,13 +68,11 @@ bool means_different_things(const Insn& insn, std::span<const u8> bytes) {
     // LOOPZ and LOOPNZ with F2 or F3, whose use there is reserved: AMD's takes the condition from the prefix.
     const bool repeated = insn.prefixes & (kPrefixRep | kPrefixRepne);
     if ((insn.opcode == LOOPZ || insn.opcode == LOOPNZ) && repeated) return true;
-    // Far pointers with an offset of 8 bytes are Intel's only (APM vol. 3, "LFS").
-    if ((insn.opcode == LSS || insn.opcode == LFS || insn.opcode == LGS) && wide) return true;
+    // Far pointers with an offset of 8 bytes are Intel's only (APM vol. 3, "LFS", "JMP (Far)").
+    if (is_one_of(insn.opcode, {LSS, LFS, LGS, JMPF, CALLF}) && wide) return true;
     // MOVSXD r16, m16 is Intel's only; AMD's reads four bytes (SDM and APM, "MOVSXD").
     if (insn.opcode == MOVSXD && insn.operand_size == 2 && insn.has_memory()) return true;
-    // FSTP ST(i) as D9 D8+i is in no manual; it copies empty registers without an exception.
-    const bool is_alias = bytes.size() >= 2 && bytes[bytes.size() - 2] == 0xD9;
-    return insn.opcode == FSTP && insn.operands[0].kind == OperandKind::st && is_alias;
+    return false;
 }
 
 bool may_be_in_run(const Insn& insn) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <span>
 #include <string_view>
 
 #include "core/decode/insn.h"
@@ -21,7 +20,7 @@ bool is_sha(Opcode opcode);
 std::string_view reason_not_to_draw(unsigned row, bool code64);
 
 // Where processors differ without any being wrong.
-bool means_different_things(const Insn& insn, std::span<const u8> bytes);
+bool means_different_things(const Insn& insn);
 
 // Whether the instruction may be one of several: what comes of it needs no special look, and it leaves nothing behind
 // that processors do not agree on.

@@ -105,6 +105,13 @@ u64 Generator::float_bits(unsigned exponent_bits, unsigned fraction_bits) {
     return (raw >> 63) << (exponent_bits + fraction_bits) | exponent << fraction_bits | fraction;
 }
 
+// One whose descriptor both sides know.
+u16 Generator::selector() {
+    static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B, 0x2B,   0x33,
+                                         0x28, 0x2A, 0x20, 0x31, 0x83, 0x07, 0xFFF3, 0x33};
+    return kSelectors[random_() % std::size(kSelectors)];
+}
+
 void Generator::fill(u64 number, std::span<u8> data) {
     seed(number * 2 + 1);
     for (size_t at = 0; at + 16 <= data.size(); at += 16) {
@@ -405,15 +412,23 @@ void Generator::aim_implicit(OracleCase& made) {
         case LSL:
         case VERR:
         case VERW:
-        case ARPL: {  // selectors whose descriptors both sides know
-            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x33,
-                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
+        case ARPL:
             for (const Operand& operand : insn.operands)
                 if (operand.kind == OperandKind::gpr && operand.reg != 4 && operand.reg < 16)
-                    gpr[operand.reg] =
-                        (gpr[operand.reg] & ~u64{0xFFFF}) | kSelectors[random_() % std::size(kSelectors)];
+                    gpr[operand.reg] = (gpr[operand.reg] & ~u64{0xFFFF}) | selector();
             break;
-        }
+        case JMPF:
+        case CALLF:
+            if (insn.operands[0].kind == OperandKind::far) {  // offset and selector end the instruction
+                u8* end = made.bytes.data() + made.bytes.size();
+                const u64 offset = kCode + random_() % 0x100;
+                if (insn.operand_size == 2)
+                    store(end - 4, static_cast<u16>(offset));
+                else
+                    store(end - 6, static_cast<u32>(offset));
+                store(end - 2, selector());
+            }
+            break;
         case PCMPESTRI:
         case PCMPESTRM:
             if (chance(80)) gpr[0] = random_() % 40 - 20, gpr[2] = random_() % 40 - 20;
@@ -455,8 +470,20 @@ bool Generator::settle(OracleCase& made) {
         case FXRSTOR:  // #AC or #GP when not aligned: "may vary with implementation" (SDM vol. 2, "FXSAVE")
             state.flags &= ~kFlagAlignmentCheck;
             break;
-        case POPF:  // See prepare_data().
+        case POPF:
+        case IRET:  // See prepare_data().
             state.gpr[4] = kData + 0x400 + random_() % 0xC00;
+            break;
+        case CALLF:
+            // To compatibility-mode code, AMD's push with that code's width of the stack pointer.
+            if (made.code64 && state.gpr[4] >> 32) return false;
+            break;
+        case RETF:
+            // AMD's look at the stack that is left before they look at CS.
+            if (made.insn.operands[0].kind == OperandKind::immediate) {
+                made.insn.immediate = made.insn.immediate % 0x400 & ~u64{7};
+                store(made.bytes.data() + made.bytes.size() - 2, static_cast<u16>(made.insn.immediate));
+            }
             break;
         default:
             break;
@@ -494,9 +521,33 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
     random_.seed(made.before.gpr[3] ^ made.before.gpr[0] ^ seed_);
     const u64 code_address = kCode + random_() % 0x100;
     const u64 stack = made.before.gpr[4];
+    const auto put_word = [&](u64 at, u64 word) {
+        const unsigned size = made.insn.operand_size;
+        if (size == 2)
+            put(at, static_cast<u16>(word));
+        else if (size == 4)
+            put(at, static_cast<u32>(word));
+        else
+            put(at, word);
+    };
     switch (made.insn.opcode) {
         case RET:
             if (chance(75)) put(stack, code_address);
+            break;
+        case IRET:
+        case RETF: {
+            const u64 flags = random_() & (chance(5) ? 0x3F7ED5 : 0xCD5);  // never TF
+            const u64 words[] = {code_address, selector(), flags, kData + 0x400, chance(60) ? u16{0x2B} : selector()};
+            const unsigned count = made.insn.opcode == RETF ? 2 : 5;
+            for (unsigned i = 0; i < count; ++i) put_word(stack + i * made.insn.operand_size, words[i]);
+            break;
+        }
+        case JMPF:
+        case CALLF:
+            if (made.accessed) {
+                put_word(*made.accessed, code_address);
+                put(*made.accessed + made.insn.operand_size, selector());
+            }
             break;
         case JMP:
         case CALL:
@@ -522,12 +573,10 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
         case LSL:
         case VERR:
         case VERW: {
-            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x2B, 0x33,
-                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
-            const u16 selector = kSelectors[random_() % std::size(kSelectors)];
+            const u16 chosen = selector();
             const bool far = made.insn.opcode >= LDS && made.insn.opcode <= LSS;
-            if (made.insn.opcode == POP_SEG) put(stack, selector);
-            if (made.accessed) put(*made.accessed + (far ? made.insn.operand_size : 0), selector);
+            if (made.insn.opcode == POP_SEG) put(stack, chosen);
+            if (made.accessed) put(*made.accessed + (far ? made.insn.operand_size : 0), chosen);
             break;
         }
         case CMPXCHG8B:
@@ -589,8 +638,8 @@ bool Generator::try_make(OracleCase& made, unsigned number) {
     if (is_insn && insn.opcode != draft.row->opcode) return false;
     if (!is_insn && (status != DecodeStatus::invalid || !chance(10))) return false;
     if (insn.opcode == INT && insn.immediate == 0x80) return false;  // a system call
-    if (means_different_things(insn, draft.bytes)) return false;
-    made.row = number;
+    if (means_different_things(insn)) return false;
+    if (is_insn) made.row = number;
     made.bytes = draft.bytes;
     made.before.ip = kCode + 0x800 + random_() % 0x400;
     draw_state(made);

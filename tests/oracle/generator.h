@@ -80,6 +80,7 @@ class Generator {
     bool settle(OracleCase& made);
     void seed(u64 number);
     u64 value();
+    u16 selector();
     u64 float_bits(unsigned exponent_bits, unsigned fraction_bits);
     u64 address(u64 size);
     bool chance(unsigned percent) { return random_() % 100 < percent; }

@@ -50,7 +50,7 @@ bool Generator::draw_for_run(OracleCase& made, bool is_last, u32& undefined) {
     draft.in_run = true;
     Insn insn;
     if (draw_bytes(draft, insn) != DecodeStatus::ok || insn.opcode != draft.row->opcode) return false;
-    if (!may_be_in_run(insn) || means_different_things(insn, draft.bytes)) return false;
+    if (!may_be_in_run(insn) || means_different_things(insn)) return false;
     // A trap behind the case would come where the sides differ.
     if (is_last && insn.opcode == Opcode::POPF) return false;
     const OpcodeFacts& facts = lodge::facts(insn.opcode);

@@ -46,7 +46,8 @@ class Run {
     std::unique_ptr<HostCpu> host_;
     KnownFailures known_;
     OracleOutcome ours_, theirs_;
-    std::vector<u64> drawn_[2];
+    std::vector<u64> drawn_[2];  // by row
+    u64 runs_[2] = {};
     std::map<std::string, u64> differing_;
     u64 mismatches_ = 0, forgiven_ = 0, faults_ = 0;
 };
@@ -64,6 +65,7 @@ void Run::run_case(Generator& generator, u64 number) {
     guest_->run(made, ours_);
     forgive_memory(made, host_->data(), guest_->data());
     ++drawn_[made.code64][made.row];
+    if (!made.run.empty()) ++runs_[made.code64];
     if (theirs_.fault) ++faults_;
     std::string text = differences(made, ours_, theirs_);
     text += memory_differences(guest_->data(), host_->data());
@@ -104,7 +106,11 @@ void Run::report(const Generator&) {
             }
         }
     }
-    for (const bool code64 : {false, true}) groups[code64 ? "runs, 64-bit" : "runs, 32-bit"] = drawn_[code64][0];
+    for (const bool code64 : {false, true}) {
+        const std::string bits = code64 ? ", 64-bit" : ", 32-bit";
+        groups["runs of several instructions" + bits] = runs_[code64];
+        groups["bytes that are no instruction" + bits] = drawn_[code64][0] - runs_[code64];
+    }
     for (const auto& [group, count] : groups)
         if (count) std::printf("%-40s %12llu\n", group.c_str(), static_cast<unsigned long long>(count));
     for (const auto& [reason, names] : reasons) std::printf("not drawn, %s: %s\n", reason.c_str(), names.c_str());

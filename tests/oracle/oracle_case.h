@@ -54,7 +54,7 @@ struct OracleOutcome {
 
 struct OracleCase {
     bool code64 = false;
-    unsigned row = 0;  // of opcodes.inc; 0: a run
+    unsigned row = 0;  // of opcodes.inc; 0: a run, or no instruction
     Insn insn;
     std::vector<Insn> run;  // several instructions; `insn` is then none
     std::vector<u8> bytes;
