@@ -479,8 +479,9 @@ bool Generator::settle(OracleCase& made) {
             if (made.code64 && state.gpr[4] >> 32) return false;
             break;
         case RETF:
-            // AMD's look at the stack that is left before they look at CS.
+            // AMD's look at CS before IP, and at the stack that is left before they check CS.
             if (made.insn.operands[0].kind == OperandKind::immediate) {
+                state.gpr[4] = kData + 0x400 + random_() % 0x180 * 8;
                 made.insn.immediate = made.insn.immediate % 0x400 & ~u64{7};
                 store(made.bytes.data() + made.bytes.size() - 2, static_cast<u16>(made.insn.immediate));
             }
