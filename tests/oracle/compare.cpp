@@ -56,11 +56,22 @@ Opcode opcode_at(const OracleCase& made, u64 ip) {
 // At the top of the address space of 32-bit code, segments and pages end together; which is found first depends on the
 // pieces that an access is made in.
 bool ends_at_top(const OracleCase& made, const OracleOutcome& guest, const OracleOutcome& host) {
-    constexpr u64 kLargest = 512, kTop = u64{1} << 32;
+    constexpr u32 kTop = 0u - 512;
     if (made.code64 || !guest.fault || !host.fault || guest.state.ip != host.state.ip) return false;
     const Opcode opcode = opcode_at(made, host.state.ip);
     const bool of_ten_bytes = is_one_of(opcode, {Opcode::FLD, Opcode::FSTP, Opcode::FBLD, Opcode::FBSTP});
-    return (of_ten_bytes || in_pieces(opcode)) && host.fault->vector == 14 && host.fault->address > kTop - kLargest;
+    if (!of_ten_bytes && !in_pieces(opcode)) return false;
+    const auto is_top = [](u64 linear) {  // of a segment with base 0 or of FS
+        return static_cast<u32>(linear) > kTop || static_cast<u32>(linear - kWindow) > kTop;
+    };
+    return (made.accessed && is_top(*made.accessed)) || (host.fault->vector == 14 && is_top(host.fault->address));
+}
+
+// A stray access to what only the host has.
+bool met_the_host(const OracleOutcome& guest) {
+    constexpr u64 kMargin = 512;
+    return guest.fault && guest.fault->vector == 14 && guest.fault->address + kMargin > kControl &&
+           guest.fault->address < kControl + kControlSize;
 }
 
 u32 compared_flags(const OracleCase& made, const OracleState& host, bool faulted) {
@@ -88,7 +99,7 @@ u32 status_mask(const OracleCase& made) {
 
 void compare_fpu(const OracleCase& made, const FxImage& guest, const FxImage& host, std::string& text) {
     const auto note = [&](const char* what, u32 ours, u32 theirs) {
-        if (ours != theirs) text += format("    %s: interpreter %#x, host %#x\n", what, ours, theirs);
+        if (ours != theirs) text += format("    %s: lodge %#x, host %#x\n", what, ours, theirs);
     };
     note("x87 control", guest.control, host.control);
     note("x87 status", guest.status & status_mask(made), host.status & status_mask(made));
@@ -96,11 +107,11 @@ void compare_fpu(const OracleCase& made, const FxImage& guest, const FxImage& ho
     note("mxcsr", guest.mxcsr, host.mxcsr);
     for (unsigned i = 0; i < 8; ++i)
         if (std::memcmp(guest.st[i], host.st[i], 10))
-            text += format("    st%u: interpreter %s, host %s\n", i, bytes_of(guest.st[i], 10).c_str(),
+            text += format("    st%u: lodge %s, host %s\n", i, bytes_of(guest.st[i], 10).c_str(),
                            bytes_of(host.st[i], 10).c_str());
     for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
         if (std::memcmp(guest.xmm[i], host.xmm[i], 16))
-            text += format("    xmm%u: interpreter %s, host %s\n", i, bytes_of(guest.xmm[i], 16).c_str(),
+            text += format("    xmm%u: lodge %s, host %s\n", i, bytes_of(guest.xmm[i], 16).c_str(),
                            bytes_of(host.xmm[i], 16).c_str());
 }
 
@@ -110,13 +121,17 @@ bool has_error(u8 vector) {
 
 }  // namespace
 
-void forgive_memory(const OracleCase& made, std::span<const u8> host, std::span<u8> guest) {
-    if (!made.accessed) return;
-    const auto copy = [&](unsigned offset, unsigned size) {
-        const u64 at = *made.accessed + offset - kData;
-        for (u64 i = at; i < at + size; ++i)
-            if (i < guest.size()) guest[i] = host[i];
+void forgive_memory(const OracleCase& made, bool faulted, std::span<const u8> host, std::span<u8> guest) {
+    const auto copy_from = [&](u64 address, unsigned size) {
+        for (u64 at = address - kData; at < address - kData + size; ++at)
+            if (at < guest.size()) guest[at] = host[at];
     };
+    if (made.insn.opcode == Opcode::PUSHA && faulted) {
+        const unsigned size = 8u * made.insn.operand_size;
+        copy_from(made.before.gpr[4] - size, size);
+    }
+    if (!made.accessed) return;
+    const auto copy = [&](unsigned offset, unsigned size) { copy_from(*made.accessed + offset, size); };
     switch (made.insn.opcode) {
         case Opcode::FNSTENV:
         case Opcode::FNSAVE:
@@ -140,12 +155,12 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
     if (host.state.fpu.mxcsr & kMisalignedMask) return {};
     std::string text;
     const auto note = [&](const char* what, u64 ours, u64 theirs) {
-        if (ours != theirs) text += format("    %s: interpreter %#llx, host %#llx\n", what, Wide{ours}, Wide{theirs});
+        if (ours != theirs) text += format("    %s: lodge %#llx, host %#llx\n", what, Wide{ours}, Wide{theirs});
     };
     const auto fault_of = [](const OracleOutcome& outcome) {
         return outcome.fault ? 0x100u + outcome.fault->vector : 0u;
     };
-    if (ends_at_top(made, guest, host)) return {};
+    if (ends_at_top(made, guest, host) || met_the_host(guest)) return {};
     note("fault (100h + vector)", fault_of(guest), fault_of(host));
     if (host.fault && !guest.fault)
         text += format("    host's error code %#x, cr2 %#llx\n", host.fault->error, Wide{host.fault->address});
@@ -173,7 +188,12 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
     const u32 flags = compared_flags(made, host.state, host.fault.has_value());
     note("flags", guest.state.flags & flags, host.state.flags & flags);
     static constexpr const char* kSelectors[] = {"ds", "es", "fs", "gs"};
-    for (unsigned i = 0; i < 4; ++i) note(kSelectors[i], guest.state.selectors[i], host.state.selectors[i]);
+    // When the host's kernel switches tasks, a null selector loses its RPL.
+    const auto selector_of = [](const OracleOutcome& outcome, unsigned i) {
+        const u16 selector = outcome.state.selectors[i];
+        return selector <= 3 ? 0 : selector;
+    };
+    for (unsigned i = 0; i < 4; ++i) note(kSelectors[i], selector_of(guest, i), selector_of(host, i));
     if (made.code64) {
         note("fs base", guest.state.fs_base, host.state.fs_base);
         note("gs base", guest.state.gs_base, host.state.gs_base);
@@ -189,7 +209,7 @@ std::string memory_differences(std::span<const u8> guest, std::span<const u8> ho
     unsigned shown = 0;
     for (size_t i = 0; i < guest.size() && shown < 8; ++i) {
         if (guest[i] == host[i]) continue;
-        text += format("    memory %#llx: interpreter %02X, host %02X\n", Wide{kData + i}, guest[i], host[i]);
+        text += format("    memory %#llx: lodge %02X, host %02X\n", Wide{kData + i}, guest[i], host[i]);
         ++shown;
     }
     return text;

@@ -75,12 +75,16 @@ bool means_different_things(const Insn& insn) {
     return false;
 }
 
+bool has_length_of_its_own(Opcode opcode) {
+    return is_one_of(opcode, {UD0, UD1, MOV_TR}) || is_near_branch(opcode);
+}
+
 bool may_be_in_run(const Insn& insn) {
     static constexpr std::initializer_list<Opcode> kAlone = {
         // An address of code on the stack; what the sides have behind the case differs.
         CALL,
         // See compare.cpp and Generator::settle().
-        FCOMI, FCOMIP, FUCOMI, FUCOMIP, LDMXCSR, POPA,
+        FCOMI, FCOMIP, FUCOMI, FUCOMIP, LDMXCSR, PUSHA, POPA,
         // They want selectors whose descriptors both sides know.
         MOV_SEG, POP_SEG, LDS, LES, LFS, LGS, LSS, LAR, LSL, VERR, VERW, JMPF, CALLF, RETF, IRET};
     const Opcode opcode = insn.opcode;
@@ -100,6 +104,7 @@ bool in_pieces(Opcode opcode) {
         case Opcode::FXRSTOR:
         case Opcode::MASKMOVQ:
         case Opcode::MASKMOVDQU:
+        case Opcode::RETF:
             return true;
         default:
             return false;

@@ -22,6 +22,10 @@ std::string_view reason_not_to_draw(unsigned row, bool code64);
 // Where processors differ without any being wrong.
 bool means_different_things(const Insn& insn);
 
+// Whether processors disagree on how many bytes the instruction has: those that no longer exist or never did (SDM vol.
+// 2, "UD"), and near branches with 66 (see above).
+bool has_length_of_its_own(Opcode opcode);
+
 // Whether the instruction may be one of several: what comes of it needs no special look, and it leaves nothing behind
 // that processors do not agree on.
 bool may_be_in_run(const Insn& insn);

@@ -160,8 +160,14 @@ void Generator::draw_prefixes(Draft& draft) {
     const bool fs_is_needed = !draft.code64 && std::count(bytes.begin(), bytes.end(), 0x67) && chance(85);
     if (fs_is_needed && fs32_.base) bytes.push_back(0x64);
     if (facts(row.opcode).lockable ? chance(6) : random_() % 300 == 0) bytes.push_back(0xF0);
+    // More of them than make sense; so many, now and then, that the instruction is too long.
+    const unsigned more = chance(96) ? 0 : chance(90) ? 1 + random_() % 3 : 8 + random_() % 7;
+    static constexpr u8 kPrefixes[] = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF2, 0xF3};
+    for (unsigned i = 0; i < more; ++i) bytes.push_back(kPrefixes[random_() % std::size(kPrefixes)]);
     std::shuffle(bytes.begin(), bytes.end(), random_);
     if (!draft.code64) return;
+    if (!bytes.empty() && chance(2))  // a REX that counts for nothing: another prefix follows
+        bytes.insert(bytes.end() - 1, static_cast<u8>(0x40 | random_() % 16));
     const bool wide_matters = row.wide != 0b11, b_matters = row.rex_b != 0b11;
     draft.rex = (wide_matters && row.wide == 0b10) || (b_matters && row.rex_b == 0b10) || chance(60);
     if (!draft.rex) return;
@@ -439,6 +445,10 @@ void Generator::aim_implicit(OracleCase& made) {
     }
 }
 
+bool takes_selector(Opcode opcode) {
+    return is_one_of(opcode, {MOV_SEG, LDS, LES, LFS, LGS, LSS, LAR, LSL, VERR, VERW, JMPF, CALLF});
+}
+
 bool has_full_mask(const OracleCase& made) {
     const Operand& mask = made.insn.operands[1];
     const FxImage& fpu = made.before.fpu;
@@ -479,9 +489,9 @@ bool Generator::settle(OracleCase& made) {
             if (made.code64 && state.gpr[4] >> 32) return false;
             break;
         case RETF:
-            // AMD's look at CS before IP, and at the stack that is left before they check CS.
+            // AMD's look at CS before IP, at more bytes of it, and at the stack that is left before they check CS.
+            state.gpr[4] = kData + 0x400 + random_() % 0x180 * 8;
             if (made.insn.operands[0].kind == OperandKind::immediate) {
-                state.gpr[4] = kData + 0x400 + random_() % 0x180 * 8;
                 made.insn.immediate = made.insn.immediate % 0x400 & ~u64{7};
                 store(made.bytes.data() + made.bytes.size() - 2, static_cast<u16>(made.insn.immediate));
             }
@@ -489,7 +499,12 @@ bool Generator::settle(OracleCase& made) {
         default:
             break;
     }
+    // A selector from memory that cannot be prepared: the sides' descriptors differ.
+    constexpr u64 kFarPointer = 10;
+    const auto reads_read_only = [](u64 at) { return at + kFarPointer > kReadOnly && at < kReadOnly + kReadOnlySize; };
+    if (opcode == POP_SEG && reads_read_only(state.gpr[4])) return false;
     if (!made.accessed) return true;
+    if (takes_selector(opcode) && reads_read_only(*made.accessed)) return false;
     // Intel's want SHA operands aligned (SDM vol. 2, "SHA1MSG1": exceptions type 4), AMD's do not.
     if (is_sha(opcode) && *made.accessed % 16) return false;
     constexpr u64 kLargest = 512;
@@ -610,6 +625,7 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
 DecodeStatus Generator::draw_bytes(Draft& draft, Insn& insn) {
     draw_prefixes(draft);
     static constexpr std::initializer_list<u8> kEscapes[] = {{}, {0x0F}, {0x0F, 0x38}, {0x0F, 0x3A}};
+    draft.opcode_at = draft.bytes.size();
     const auto& escapes = kEscapes[static_cast<unsigned>(draft.row->map)];
     draft.bytes.insert(draft.bytes.end(), escapes.begin(), escapes.end());
     draft.bytes.push_back(
@@ -637,16 +653,37 @@ bool Generator::try_make(OracleCase& made, unsigned number) {
     const DecodeStatus status = draw_bytes(draft, insn);
     const bool is_insn = status == DecodeStatus::ok;
     if (is_insn && insn.opcode != draft.row->opcode) return false;
-    if (!is_insn && (status != DecodeStatus::invalid || !chance(10))) return false;
+    if (status == DecodeStatus::truncated) return false;
+    if (status == DecodeStatus::too_long && has_length_of_its_own(draft.row->opcode)) return false;
+    // How long bytes that are no instruction are, no manual says: not those that may be too long.
+    if (status == DecodeStatus::invalid && (draft.opcode_at > 6 || !chance(10))) return false;
     if (insn.opcode == INT && insn.immediate == 0x80) return false;  // a system call
     if (means_different_things(insn)) return false;
     if (is_insn) made.row = number;
     made.bytes = draft.bytes;
-    made.before.ip = kCode + 0x800 + random_() % 0x400;
+    made.before.ip = draw_ip();
     draw_state(made);
     if (!is_insn) return true;
     aim(made, draft);
-    return settle(made);
+    if (!settle(made)) return false;
+    if (chance(1) && !has_length_of_its_own(insn.opcode)) cut(made);
+    return true;
+}
+
+// Now and then such that the case lies in both pages.
+u64 Generator::draw_ip() {
+    if (chance(5)) return kCode + kCodeSize / 2 - random_() % 20;
+    return kCode + 0x800 + random_() % 0x400;
+}
+
+// Leaves only some bytes of the instruction, before a page that is not there.
+void Generator::cut(OracleCase& made) {
+    if (made.bytes.size() < 2) return;
+    made.bytes.resize(1 + random_() % (made.bytes.size() - 1));
+    made.before.ip = kCode + kCodeSize - made.bytes.size();
+    made.accessed.reset();
+    made.insn = Insn{};
+    made.row = 0;
 }
 
 OracleCase Generator::make(u64 number) {

@@ -57,6 +57,7 @@ class Generator {
         std::vector<u8> bytes;
         bool wide = false, rex = false;
         u8 rex_bits = 0;
+        size_t opcode_at = 0;
         size_t displacement_at = 0;
         unsigned displacement_size = 0;
     };
@@ -78,6 +79,8 @@ class Generator {
     static void set_displacement(u8* bytes, const Draft& draft, Insn& insn, u64 displacement);
     void keep_off_own_code(OracleCase& made);
     bool settle(OracleCase& made);
+    u64 draw_ip();
+    void cut(OracleCase& made);
     void seed(u64 number);
     u64 value();
     u16 selector();

@@ -83,7 +83,7 @@ void Generator::join_branches(OracleCase& made) {
 }
 
 bool Generator::try_make_run(OracleCase& made) {
-    made.before.ip = kCode + 0x800 + random_() % 0x400;
+    made.before.ip = draw_ip();
     draw_run_state(made);
     const size_t count = 2 + random_() % (kMostInRun - 1);
     u32 undefined = 0;

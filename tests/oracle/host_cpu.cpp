@@ -23,6 +23,8 @@ namespace lodge::oracle {
 namespace {
 
 constexpr u16 kCode32 = 0x23, kDataSelector = 0x2B, kCode64 = 0x33;  // Linux's GDT for user mode
+constexpr u8 kStub[] = {0xFF, 0x24, 0x25, 0x98, 0x00, 0x6B, 0x1A};   // jmp *CONTROL+0x98
+constexpr unsigned kWayOutSize = sizeof kStub;
 constexpr int kSignals[] = {SIGILL, SIGSEGV, SIGFPE, SIGTRAP, SIGBUS};
 
 // The offsets are known to the assembly below.
@@ -51,8 +53,6 @@ struct Control {
     FxImage out_fpu;  // 400
     u8 stub[0x20];    // 600: the way out of 32-bit code
 };
-constexpr u64 kControl = 0x1A6B0000;
-constexpr u64 kControlSize = 0x2000;
 static_assert(offsetof(Control, out_gs_base) == 0x170 && offsetof(Control, stub) == 0x600);
 
 Control& control() {
@@ -274,12 +274,6 @@ bool HostCpuOnLinux::prepare(int code_file, u64 code_offset) {
     if (alias == MAP_FAILED) return false;
     code_ = static_cast<u8*>(alias);
     std::memset(code_, kFiller, kCodeSize);
-    // jmp *CONTROL+0x98
-    static constexpr u8 kStub[] = {0xFF, 0x24, 0x25, 0x98, 0x00, 0x6B, 0x1A};
-    std::memcpy(control().stub, kStub, sizeof kStub);
-    control().exit = reinterpret_cast<u64>(&lodge_oracle_exit);
-    control().host_mxcsr = 0x1F80;
-
     signal_stack_.resize(256 * 1024);  // AVX-512 and AMX frames are large
     stack_t stack{};
     stack.ss_sp = signal_stack_.data();
@@ -325,7 +319,7 @@ void HostCpuOnLinux::set_read_only(std::span<const u8> contents) {
 
 void HostCpuOnLinux::write_way_out(const OracleCase& made, u8* at) {
     if (made.code64) {
-        std::memcpy(at, control().stub, 7);
+        std::memcpy(at, kStub, kWayOutSize);
         return;
     }
     at[0] = 0xEA;  // JMP far
@@ -334,10 +328,15 @@ void HostCpuOnLinux::write_way_out(const OracleCase& made, u8* at) {
 }
 
 void HostCpuOnLinux::run(const OracleCase& made, OracleOutcome& outcome) {
+    std::memcpy(control().stub, kStub, sizeof kStub);
     u8* code = code_ + (made.before.ip - kCode);
     std::memcpy(code, made.bytes.data(), made.bytes.size());
-    write_way_out(made, code + made.bytes.size());
+    // Where there is no room for the way out, the case ends with a fault.
+    const bool has_way_out = made.end() + kWayOutSize <= kCode + kCodeSize;
+    if (has_way_out) write_way_out(made, code + made.bytes.size());
     Control& to = control();
+    to.exit = reinterpret_cast<u64>(&lodge_oracle_exit);
+    to.host_mxcsr = 0x1F80;
     const OracleState& before = made.before;
     std::memcpy(to.gpr, before.gpr.data(), sizeof to.gpr);
     to.flags = before.flags;
@@ -355,7 +354,7 @@ void HostCpuOnLinux::run(const OracleCase& made, OracleOutcome& outcome) {
     lodge_oracle_enter();
     ending.running = false;
     asm volatile("" ::: "memory");
-    std::memset(code, kFiller, made.bytes.size() + 7);
+    std::memset(code, kFiller, made.bytes.size() + (has_way_out ? kWayOutSize : 0));
     OracleState& after = outcome.state;
     std::memcpy(after.gpr.data(), to.out_gpr, sizeof to.out_gpr);
     after.ip = ending.faulted ? ending.ip : made.end();

@@ -63,7 +63,7 @@ void Run::run_case(Generator& generator, u64 number) {
     generator.prepare_data(made, host_->data());
     host_->run(made, theirs_);
     guest_->run(made, ours_);
-    forgive_memory(made, host_->data(), guest_->data());
+    forgive_memory(made, theirs_.fault.has_value(), host_->data(), guest_->data());
     ++drawn_[made.code64][made.row];
     if (!made.run.empty()) ++runs_[made.code64];
     if (theirs_.fault) ++faults_;

@@ -17,6 +17,9 @@ constexpr u64 kReadOnly = kData + kDataSize, kReadOnlySize = 0x1000;
 constexpr u64 kCode = kWindow + 0x20000, kCodeSize = 0x2000;  // readable and executable, HLT wherever no case lies
 constexpr u8 kFiller = 0xF4;                                  // HLT: in user mode #GP(0) where a branch has landed
 
+// Where the host's way into and out of a case lies. Whoever comes here has changed the host's side alone.
+constexpr u64 kControl = 0x1A6B0000, kControlSize = 0x2000;
+
 // FXSAVE image of 64-bit code (SDM vol. 1, table 10-2).
 struct alignas(16) FxImage {
     u16 control, status;
