@@ -411,7 +411,7 @@ void Generator::aim_implicit(OracleCase& made) {
         case JMP:
         case CALL:
             if (insn.operands[0].kind == OperandKind::gpr && insn.operands[0].reg != 4 && chance(80))
-                gpr[insn.operands[0].reg] = kCode + random_() % 0x100;
+                gpr[insn.operands[0].reg] = kCode + random_() % 16 * 16;
             break;
         case MOV_SEG:
         case LAR:
@@ -427,7 +427,7 @@ void Generator::aim_implicit(OracleCase& made) {
         case CALLF:
             if (insn.operands[0].kind == OperandKind::far) {  // offset and selector end the instruction
                 u8* end = made.bytes.data() + made.bytes.size();
-                const u64 offset = kCode + random_() % 0x100;
+                const u64 offset = kCode + random_() % 16 * 16;
                 if (insn.operand_size == 2)
                     store(end - 4, static_cast<u16>(offset));
                 else
@@ -535,7 +535,7 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
         if (at >= kData && at <= kData + kDataSize - sizeof value) store(data.data() + (at - kData), value);
     };
     random_.seed(made.before.gpr[3] ^ made.before.gpr[0] ^ seed_);
-    const u64 code_address = kCode + random_() % 0x100;
+    const u64 code_address = kCode + random_() % 16 * 16;
     const u64 stack = made.before.gpr[4];
     const auto put_word = [&](u64 at, u64 word) {
         const unsigned size = made.insn.operand_size;
