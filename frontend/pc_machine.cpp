@@ -11,6 +11,7 @@
 #include "core/interp/interpreter.h"
 #include "devices/linux_loader.h"
 #include "disks/open_image.h"
+#include "jit/translator.h"
 #include "roms/firmware.h"
 
 namespace lodge {
@@ -40,8 +41,8 @@ Result<const CpuModel*> cpu_model(const RunConfig& config) {
 }
 
 Result<void> check_choices(const RunConfig& config) {
-    if (config.engine == "jit") return usage("--engine jit: this version has no translator; use --engine interpreter");
-    if (config.engine != "interpreter") return usage("--engine " + config.engine + ": not one of interpreter");
+    if (config.engine != "jit" && config.engine != "interpreter")
+        return usage("--engine " + config.engine + ": not one of jit, interpreter");
     if (config.clock != "realtime" && config.clock != "virtual")
         return usage("--clock " + config.clock + ": not one of realtime, virtual");
     if (!config.display.empty() && config.display != "none")
@@ -55,6 +56,13 @@ Result<void> check_choices(const RunConfig& config) {
     if (config.clock == "virtual" && !config.speed.empty())
         return usage("--speed " + config.speed + ": the virtual clock has no real speed; use --clock realtime");
     return {};
+}
+
+Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu) {
+    if (config.engine == "interpreter") return std::unique_ptr<Executor>(std::make_unique<Interpreter>(cpu));
+    auto translator = jit::Translator::create(cpu, {});
+    if (!translator) return translator.error();
+    return std::unique_ptr<Executor>(std::move(*translator));
 }
 
 Result<std::vector<BootSource>> boot_order(const RunConfig& config) {
@@ -158,7 +166,9 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     made->pc_ = std::make_unique<Pc>(platform, std::move(board));
     parts.cpu().connect(made->pc_->interrupt_controller(), &made->pc_->apic_registers());
     for (Device* device : made->pc_->devices()) parts.add_device(*device);
-    parts.set_executor(std::make_unique<Interpreter>(parts.cpu()));
+    auto engine = make_engine(config, parts.cpu());
+    if (!engine) return engine.error();
+    parts.set_executor(std::move(*engine));
     parts.reset();
     if (const Uart* port = made->pc_->serial(0))
         made->serial_feed_ = std::make_unique<SerialFeed>(parts.inputs(), *port);

@@ -37,7 +37,7 @@ unsigned alignment_of(unsigned size) {
 
 // An address that is not canonical is #GP or #SS first: there is nothing to be aligned.
 bool Cpu::check_alignment(u64 linear, unsigned size) {
-    if (tlb_ != empty_tlb_.get() || linear % alignment_of(size) == 0) return true;
+    if (tlb_ != &empty_tlb_ || linear % alignment_of(size) == 0) return true;
     if (long_mode() && (!canonical(linear) || !canonical(linear + size - 1))) return true;
     return raise(Exception::AC, 0);
 }
@@ -143,7 +143,7 @@ bool Cpu::write_slow(u64 linear, const void* value, unsigned size) {
 bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool user) {
     if (!long_mode()) linear &= 0xFFFFFFFF;
     const TlbEntry& entry = table_for(user).entry(linear);
-    u8* host = reinterpret_cast<u8*>(linear + entry.addend);
+    u8* host = reinterpret_cast<u8*>(entry.host_page + (linear & kPageMask));
     if (write && linear - entry.write_tag <= kPageSize - size) {
         std::memcpy(host, value, size);
         return true;
@@ -189,7 +189,8 @@ bool Cpu::probe(Segment which, u64 offset, unsigned size, bool write) {
 
 const u8* Cpu::fetch_pointer(u64 linear) {
     const TlbEntry& entry = tlb_->entry(linear);
-    if (linear - entry.fetch_tag < kPageSize) return reinterpret_cast<const u8*>(linear + entry.addend);
+    if (linear - entry.fetch_tag < kPageSize)
+        return reinterpret_cast<const u8*>(entry.host_page + (linear & kPageMask));
     u64 physical = 0;
     if (!translate(linear, AccessKind::fetch, state.cpl == 3, physical)) return nullptr;
     const u8* page = memory_.read_pointer(physical);
@@ -207,7 +208,7 @@ unsigned Cpu::fetch_bytes(u64 ip, u8* into, unsigned size) {
         const u64 linear = (cs.base + offset) & state.linear_mask;
         const TlbEntry& entry = tlb_->entry(linear);
         if (linear - entry.fetch_tag < kPageSize) {
-            into[i] = load<u8>(reinterpret_cast<const u8*>(linear + entry.addend));
+            into[i] = load<u8>(reinterpret_cast<const u8*>(entry.host_page + (linear & kPageMask)));
             continue;
         }
         u64 physical = 0;

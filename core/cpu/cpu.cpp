@@ -4,16 +4,7 @@
 namespace lodge {
 
 Cpu::Cpu(Log& log, PhysicalMemory& memory, AddressSpace& ports, GuestClock& clock, const CpuModel& model, u64 seed)
-    : log_(log),
-      memory_(memory),
-      ports_(ports),
-      clock_(clock),
-      model_(model),
-      random_(seed),
-      supervisor_tlb_(std::make_unique<Tlb>()),
-      open_tlb_(std::make_unique<Tlb>()),
-      user_tlb_(std::make_unique<Tlb>()),
-      empty_tlb_(std::make_unique<Tlb>()) {
+    : log_(log), memory_(memory), ports_(ports), clock_(clock), model_(model), random_(seed) {
     memory_.add_listener(*this);
     reset();
 }
@@ -148,7 +139,7 @@ void Cpu::mode_changed() {
         for (SegmentState& segment : state.segments) update_spans(segment);
     }
     const bool check_alignment = (state.cr0 & kCr0Am) && flag(kFlagAlignmentCheck) && state.cpl == 3;
-    tlb_ = check_alignment ? empty_tlb_.get() : &table_for(state.cpl == 3);
+    tlb_ = check_alignment ? &empty_tlb_ : &table_for(state.cpl == 3);
     if (cs.base != code_base_ || cs.limit != code_limit_) {
         code_base_ = cs.base;
         code_limit_ = cs.limit;
@@ -158,7 +149,7 @@ void Cpu::mode_changed() {
 }
 
 void Cpu::flush_tlb(bool global_too) {
-    for (Tlb* tlb : {supervisor_tlb_.get(), open_tlb_.get(), user_tlb_.get()}) {
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) {
         if (global_too)
             tlb->clear();
         else
@@ -169,7 +160,7 @@ void Cpu::flush_tlb(bool global_too) {
 }
 
 void Cpu::invalidate_page(u64 linear) {
-    for (Tlb* tlb : {supervisor_tlb_.get(), open_tlb_.get(), user_tlb_.get()}) tlb->clear_page(linear);
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) tlb->clear_page(linear);
     ++generation_;
     mode_changed();
 }
@@ -181,7 +172,7 @@ void Cpu::on_code_written(u64 backing_page, unsigned offset, unsigned length) {
 
 void Cpu::on_write_watched(u64 backing_page) {
     const u8* host = memory_.backing().data() + backing_page * kPageSize;
-    for (Tlb* tlb : {supervisor_tlb_.get(), open_tlb_.get(), user_tlb_.get()}) tlb->forbid_writes(host);
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) tlb->forbid_writes(host);
 }
 
 void Cpu::on_map_changed() {

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -150,7 +149,7 @@ class Cpu final : public CpuPins, private MemoryListener {
         const u64 linear = (s.base + offset) & state.linear_mask;
         const TlbEntry& entry = tlb_->entry(linear);
         if (linear - entry.write_tag <= kPageSize - sizeof(T)) [[likely]] {
-            u8* host = reinterpret_cast<u8*>(linear + entry.addend);
+            u8* host = reinterpret_cast<u8*>(entry.host_page + (linear - entry.write_tag));
             store<T>(host, change(load<T>(host)));
             return true;
         }
@@ -172,7 +171,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool read_linear(u64 linear, T& value) {
         const TlbEntry& entry = tlb_->entry(linear);
         if (linear - entry.read_tag <= kPageSize - sizeof(T)) [[likely]] {
-            value = load<T>(reinterpret_cast<const u8*>(linear + entry.addend));
+            value = load<T>(reinterpret_cast<const u8*>(entry.host_page + (linear - entry.read_tag)));
             return true;
         }
         return read_slow(linear, &value, sizeof(T));
@@ -181,22 +180,29 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool write_linear(u64 linear, const T& value) {
         const TlbEntry& entry = tlb_->entry(linear);
         if (linear - entry.write_tag <= kPageSize - sizeof(T)) [[likely]] {
-            store<T>(reinterpret_cast<u8*>(linear + entry.addend), value);
+            store<T>(reinterpret_cast<u8*>(entry.host_page + (linear - entry.write_tag)), value);
             return true;
         }
         return write_slow(linear, &value, sizeof(T));
     }
+    // The table for the current rights, as long as the mode does not change (mode_changed).
+    const Tlb& tlb() const { return *tlb_; }
+    // The table in use is that of a supervisor who may touch the user's pages although CR4.SMAP is set.
+    bool user_pages_are_open() const { return tlb_ == &open_tlb_; }
+    // Alignment is checked: no access may go through the table.
+    bool checks_every_access() const { return tlb_ == &empty_tlb_; }
+
     // A host pointer for direct access to bytes within one page, or null when the slow way must be taken (or fault).
     u8* direct_read(u64 linear, u64 size) {
         const TlbEntry& entry = tlb_->entry(linear);
         return size <= kPageSize && linear - entry.read_tag <= kPageSize - size
-                   ? reinterpret_cast<u8*>(linear + entry.addend)
+                   ? reinterpret_cast<u8*>(entry.host_page + (linear - entry.read_tag))
                    : nullptr;
     }
     u8* direct_write(u64 linear, u64 size) {
         const TlbEntry& entry = tlb_->entry(linear);
         return size <= kPageSize && linear - entry.write_tag <= kPageSize - size
-                   ? reinterpret_cast<u8*>(linear + entry.addend)
+                   ? reinterpret_cast<u8*>(entry.host_page + (linear - entry.write_tag))
                    : nullptr;
     }
     // With the rights of the supervisor, whatever CPL is: descriptor tables, TSS.
@@ -238,6 +244,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     const Insn* current = nullptr;
     // Linear addresses lead to the same code, by the same rights, for as long as this number stays the same.
     u64 fetch_epoch = 0;
+    // The part of it that does not depend on CPL and code size: counts what may change where code is found.
+    u64 generation() const { return generation_; }
     void next_fetch_epoch() {
         ++generation_;
         mode_changed();
@@ -502,7 +510,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     // with the user's pages open (CR4.SMAP and EFLAGS.AC), user; and one that is always empty, for when every access
     // must be looked at (alignment checks).
     Tlb* tlb_ = nullptr;
-    std::unique_ptr<Tlb> supervisor_tlb_, open_tlb_, user_tlb_, empty_tlb_;
+    Tlb supervisor_tlb_, open_tlb_, user_tlb_, empty_tlb_;  // near `state`: the translator reaches both by one register
 };
 
 }  // namespace lodge

@@ -214,8 +214,8 @@ bool Cpu::translate(u64 linear, AccessKind access, bool user, u64& physical) {
 }
 
 Tlb& Cpu::table_for(bool user) {
-    if (user) return *user_tlb_;
-    return (state.cr4 & kCr4Smap) && user_pages_open() ? *open_tlb_ : *supervisor_tlb_;
+    if (user) return user_tlb_;
+    return (state.cr4 & kCr4Smap) && user_pages_open() ? open_tlb_ : supervisor_tlb_;
 }
 
 void Cpu::fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind access) {
@@ -231,7 +231,7 @@ void Cpu::fill_tlb(u64 linear, bool user, const WalkResult& result, AccessKind a
     entry.read_tag = permitted(result, AccessKind::read, user) ? page : invalid;
     entry.write_tag = writable ? page : invalid;
     entry.fetch_tag = permitted(result, AccessKind::fetch, user) ? page : invalid;
-    entry.addend = reinterpret_cast<u64>(read) - page;
+    entry.host_page = reinterpret_cast<u64>(read);
     tlb.fill(linear, entry, result.global && (state.cr4 & kCr4Pge), result.page_size);
 }
 

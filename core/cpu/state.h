@@ -92,12 +92,28 @@ struct alignas(16) FpuState {
 
 constexpr u32 kMxcsrMask = 0xFFFF;
 
+// What the translator's code (jit/) keeps beside the state, to reach it through the same register. Not part of a saved
+// state: it means something only while translated code runs.
+struct EngineState {
+    i64 remaining = 0;  // instructions of the budget not yet charged
+    u64 page_ip = 0;  // IP of the first byte of the page that the running block lies in; modulo 2^32 but in 64-bit code
+    u64 epoch = 0;    // what links between pages were made for: generation and mode
+    u64 jump_cache = 0;  // address of the table of indirect targets
+    u64 engine = 0;      // the Translator
+    u64 host_stack = 0;  // rSP to return to
+    u8 sse_loaded = 0;   // the host's XMM registers and MXCSR are the guest's
+    u8 x87_loaded = 0;   // the host's x87 is the guest's
+    u16 reserved[3] = {};
+    u64 scratch[2] = {};
+};
+
 struct CpuState {
     // Registers 0..15; [kNoRegister] is always zero; [kBlockIp] is the IP of the block being run.
     u64 gpr[18] = {};
     u64 ip = 0;  // of the next instruction; exact between blocks and when a fault is delivered
     StatusFlags status;
     u32 system_flags = 0;  // EFLAGS without the status flags and without the fixed bit 1
+    EngineState engine;
     SegmentState segments[6];
     SegmentState ldtr, tr;
     TableRegister gdtr, idtr;

@@ -21,6 +21,7 @@ void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
         range.last = std::max(range.last, linear | (page_size - 1));
     }
     const unsigned at = index(linear);
+    if (entries_[at].host_page == stack_cell_.host_page) stack_cell_ = {};
     entries_[at] = entry;
     global_[at] = global;
     if (filled_[at]) return;
@@ -29,12 +30,14 @@ void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
 }
 
 void Tlb::clear() {
+    stack_cell_ = {};
     for (unsigned i = 0; i < logged_; ++i) invalidate(log_[i]);
     logged_ = 0;
     for (Range& range : large_) range = Range{};
 }
 
 void Tlb::clear_non_global() {
+    stack_cell_ = {};
     unsigned kept = 0;
     for (unsigned i = 0; i < logged_; ++i) {
         const u16 at = log_[i];
@@ -48,6 +51,7 @@ void Tlb::clear_non_global() {
 
 // The entry stays in the log, so that no entry is ever logged twice.
 void Tlb::clear_page(u64 linear) {
+    stack_cell_ = {};
     const Range& range = large_[linear >> 63];
     if (linear >= range.first && linear <= range.last) return clear();
     const unsigned at = index(linear);
@@ -58,9 +62,10 @@ void Tlb::clear_page(u64 linear) {
 
 void Tlb::forbid_writes(const u8* host_page) {
     const u64 host = reinterpret_cast<u64>(host_page);
-    for (unsigned i = 0; i < kEntries; ++i) {
-        TlbEntry& entry = entries_[i];
-        if (filled_[i] && entry.write_tag + entry.addend == host) entry.write_tag = invalid_tag(i);
+    if (stack_cell_.host_page == host) stack_cell_ = {};
+    for (unsigned i = 0; i < logged_; ++i) {
+        TlbEntry& entry = entries_[log_[i]];
+        if (entry.host_page == host) entry.write_tag = invalid_tag(log_[i]);
     }
 }
 

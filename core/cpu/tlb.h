@@ -1,7 +1,9 @@
 // A direct-mapped translation look-aside buffer: linear page to host pointer, with one tag per kind of access. A tag
 // that does not permit the access holds an address whose page has another index, so one unsigned compare,
 //     linear - tag <= 4096 - size
-// covers the page, the permission and page crossing at once.
+// covers the page, the permission and page crossing at once; what the subtraction leaves is the offset in the page.
+//
+// The translator's code looks entries up by itself, so their layout is part of its contract (jit/).
 #pragma once
 
 #include <array>
@@ -15,12 +17,24 @@ struct TlbEntry {
     u64 read_tag;
     u64 write_tag;
     u64 fetch_tag;
-    u64 addend;  // host address = linear + addend
+    u64 host_page;  // where the page lies in the host's memory
+};
+static_assert(sizeof(TlbEntry) == 32);
+
+// The page that was last used as a stack, for accesses through rSP: readable and writable. An access of up to 8 bytes
+// at `linear` is good when linear - tag < span. Empty: span is 0.
+struct StackCell {
+    static constexpr u64 kSpan = kPageSize - 7;
+
+    u64 tag = 0;
+    u64 span = 0;
+    u64 host_page = 0;
 };
 
 class Tlb {
   public:
-    static constexpr unsigned kEntries = 1024;
+    // Only entries in use are ever cleared, so a large table costs no more than a small one (docs/execution.md).
+    static constexpr unsigned kEntries = 4096;
 
     Tlb();
 
@@ -29,6 +43,8 @@ class Tlb {
     static u64 invalid_tag(unsigned index) { return u64{1} << 63 | u64{(index + 1) % kEntries} * kPageSize; }
 
     TlbEntry& entry(u64 linear) { return entries_[index(linear)]; }
+    const std::array<TlbEntry, kEntries>& entries() const { return entries_; }
+    const StackCell& stack_cell() const { return stack_cell_; }
 
     // Replaces the entry for `linear`'s page. `page_size`: of the guest's page, 4 KiB or more.
     void fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size);
@@ -43,6 +59,7 @@ class Tlb {
   private:
     void invalidate(unsigned index);
 
+    StackCell stack_cell_;  // filled by the translator's code
     std::array<TlbEntry, kEntries> entries_;
     // Only what was filled is cleared: which entries those are, and whether they are global.
     std::array<bool, kEntries> global_{};

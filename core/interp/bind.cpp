@@ -32,6 +32,10 @@ bool lacks(const CpuModel& model, const Insn& insn) {
 
 }  // namespace
 
+bool exists(const Insn& insn, const CpuModel& model) {
+    return !lacks(model, insn) && has_feature(model, required_feature(insn));
+}
+
 InsnHandler bind(const Insn& decoded, const CpuModel& model) {
     Insn insn = decoded;
     if (lacks(model, insn)) return chained<op_undefined>;

@@ -62,6 +62,9 @@ InsnHandler bind_xsave(const Insn& insn);      // ops_xsave.cpp
 InsnHandler bind_x87(const Insn& insn);        // ops_x87.cpp
 InsnHandler bind_simd(const Insn& insn);       // ops_simd.cpp: MMX, SSE and later
 
+// Whether the model has the instruction in this form (TZCNT and LZCNT are then still BSF and BSR).
+bool exists(const Insn& insn, const CpuModel& model);
+
 // Never null: what nobody binds, or the model lacks, is #UD.
 InsnHandler bind(const Insn& insn, const CpuModel& model);
 

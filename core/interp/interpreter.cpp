@@ -13,29 +13,28 @@ void run_sentinel(Cpu& cpu, const Insn* insn) {
     stop_before(cpu, insn);
 }
 
-void make_sentinel(Insn& sentinel, const Insn& last) {
-    sentinel = Insn{};
-    sentinel.run = run_sentinel;
-    sentinel.code_size = last.code_size;
-    sentinel.block_index = static_cast<u8>(last.block_index + 1);
-    sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
-}
-
 // What may clear TF as its last act, so that no single step comes after it.
 bool enters_a_handler(const Insn& insn) {
     return insn.opcode == Opcode::INT || insn.opcode == Opcode::INT3 || insn.opcode == Opcode::INTO ||
            insn.opcode == Opcode::INT1 || insn.opcode == Opcode::SYSCALL;
 }
 
-// Binds `insn` as number `index` of its block, `offset` bytes from the start.
-void place(Insn& insn, unsigned index, unsigned offset, const CpuModel& model) {
+}  // namespace
+
+void place_insn(Insn& insn, unsigned index, unsigned offset, const CpuModel& model) {
     insn.block_index = static_cast<u8>(index);
     insn.block_offset = static_cast<u16>(offset);
     if (insn.base == kBlockIp) insn.displacement += offset + insn.length;
     insn.run = bind(insn, model);
 }
 
-}  // namespace
+void place_sentinel(Insn& sentinel, const Insn& last) {
+    sentinel = Insn{};
+    sentinel.run = run_sentinel;
+    sentinel.code_size = last.code_size;
+    sentinel.block_index = static_cast<u8>(last.block_index + 1);
+    sentinel.block_offset = static_cast<u16>(last.block_offset + last.length);
+}
 
 Interpreter::Interpreter(Cpu& cpu) : cpu_(cpu), jumps_(kJumpEntries) {
     cpu_.set_code_cache(this);
@@ -62,18 +61,25 @@ ExitReason Interpreter::run(u64 instructions) {
             block = nullptr;
             continue;
         }
-        cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
-        execute(block->instructions.get());
-        if (!buried_.empty()) {
-            buried_.clear();
-            block = nullptr;
-        }
+        if (!run_block(*block)) block = nullptr;
     }
+}
+
+bool Interpreter::run_block(const Block& block) {
+    cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
+    execute(block.instructions.get());
+    if (buried_.empty()) return true;
+    buried_.clear();
+    return false;
 }
 
 void Interpreter::execute(const Insn* first) {
     cpu_.stop = false;
     first->run(cpu_, first);
+    complete();
+}
+
+void Interpreter::complete() {
     const Insn* at = cpu_.current;
     cpu_.current = nullptr;
     cpu_.state.retired += at->block_index;
@@ -172,7 +178,7 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
         Insn& insn = decoded[count];
         insn = Insn{};
         if (decode({code + offset, available - offset}, cpu_.code_size(), insn) != DecodeStatus::ok) break;
-        place(insn, count, static_cast<unsigned>(offset), cpu_.model());
+        place_insn(insn, count, static_cast<unsigned>(offset), cpu_.model());
         offset += insn.length;
         ++count;
         if (ends_block(insn)) break;
@@ -184,7 +190,7 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
     block->bytes = static_cast<u16>(offset);
     block->instructions = std::make_unique<Insn[]>(count + 1);
     std::copy_n(decoded.begin(), count, block->instructions.get());
-    make_sentinel(block->instructions[count], decoded[count - 1]);
+    place_sentinel(block->instructions[count], decoded[count - 1]);
     decoded_ += count;
     const u64 page = backing / kPageSize;
     cpu_.memory().mark_code(page, static_cast<unsigned>(backing & kPageMask), static_cast<unsigned>(offset));
@@ -200,6 +206,8 @@ void Interpreter::bury(u64 key) {
 }
 
 void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) {
+    cpu_.memory().forget_code(backing_page);
+    cpu_.next_fetch_epoch();
     const auto found = page_keys_.find(backing_page);
     if (found == page_keys_.end()) return;
     std::vector<u64> kept;
@@ -211,18 +219,16 @@ void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) 
         else
             kept.push_back(key);
     }
-    cpu_.memory().forget_code(backing_page);
     for (const u64 key : kept)
         cpu_.memory().mark_code(backing_page, static_cast<unsigned>((key >> 4) & kPageMask), blocks_[key]->bytes);
     if (kept.empty())
         page_keys_.erase(found);
     else
         found->second = std::move(kept);
-    cpu_.next_fetch_epoch();
 }
 
+// The code marks stay, for another engine's sake: a write there finds nothing to drop and takes them away.
 void Interpreter::drop_all() {
-    for (const auto& [page, keys] : page_keys_) cpu_.memory().forget_code(page);
     for (auto& [key, block] : blocks_) buried_.push_back(std::move(block));
     blocks_.clear();
     page_keys_.clear();
@@ -254,8 +260,8 @@ bool Interpreter::decode_at_ip(Insn& insn) {
 void Interpreter::step() {
     Insn& insn = single_[0];
     if (!decode_at_ip(insn)) return cpu_.deliver_fault();
-    place(insn, 0, 0, cpu_.model());
-    make_sentinel(single_[1], insn);
+    place_insn(insn, 0, 0, cpu_.model());
+    place_sentinel(single_[1], insn);
     cpu_.state.gpr[kBlockIp] = cpu_.state.ip;
     execute(single_.data());
     buried_.clear();

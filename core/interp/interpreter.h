@@ -15,14 +15,19 @@
 
 namespace lodge {
 
-class Interpreter final : public Executor, private CodeCache {
+// Makes a decoded instruction number `index` of its block, `offset` bytes from the block's start, ready to run.
+void place_insn(Insn& insn, unsigned index, unsigned offset, const CpuModel& model);
+// What must lie behind the last instruction of a block: it leaves the block with the IP after `last`.
+void place_sentinel(Insn& sentinel, const Insn& last);
+
+class Interpreter final : public Executor, public CodeCache {
   public:
     explicit Interpreter(Cpu& cpu);
     ~Interpreter() override;
 
     ExitReason run(u64 instructions) override;
 
-  private:
+    // --- For a translator that leaves cold code and hard cases to this engine.
     struct Block;
     struct Link {
         u64 ip = 0;
@@ -34,22 +39,32 @@ class Interpreter final : public Executor, private CodeCache {
         u16 count = 0;
         u16 bytes = 0;
         u8 next_link = 0;
+        u32 executions = 0;       // counted by the translator
+        bool stays_cold = false;  // the translator cannot do better
         Link links[2];
         std::unique_ptr<Insn[]> instructions;  // count, and the sentinel
     };
 
-    void drop_code(u64 backing_page, unsigned offset, unsigned length) override;
-
     // Deals with Cpu::attention; a reason when the engine must return.
     bool attend(u32 attention, ExitReason& exit);
     // The block at state.ip, from the links of `previous`, the jump cache, or made anew; null when the instruction
-    // there must be stepped, or its fetch faulted.
+    // there must be stepped, or its fetch faulted (which stepping finds again).
     Block* next_block(Block* previous);
+    // Executes a whole block, the delivery of a fault included. False: blocks have been dropped, and every Block
+    // pointer is void.
+    bool run_block(const Block& block);
+    // After a run of handlers has left at Cpu::current: counts what has retired and delivers a fault.
+    void complete();
+    // One instruction, outside any block: wherever blocks cannot be used.
+    void step();
+
+    // Forgets the code marks of the page but for those of the blocks that are kept.
+    void drop_code(u64 backing_page, unsigned offset, unsigned length) override;
+
+  private:
     Block* find_block();
     Block* make_block(const u8* code, u64 key);
     void execute(const Insn* first);
-    // One instruction, outside any block: wherever blocks cannot be used.
-    void step();
     // With the rules of TF, RF and code breakpoints.
     void step_watched();
     bool decode_at_ip(Insn& insn);

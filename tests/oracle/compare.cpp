@@ -67,6 +67,23 @@ bool ends_at_top(const OracleCase& made, const OracleOutcome& guest, const Oracl
     return (made.accessed && is_top(*made.accessed)) || (host.fault->vector == 14 && is_top(host.fault->address));
 }
 
+// How many instructions have completed, where their addresses tell; without a branch.
+std::optional<u64> completed(const OracleCase& made, u64 ip) {
+    const auto may_branch = [](const Insn& insn) {
+        return is_near_branch(insn.opcode) ||
+               is_one_of(insn.opcode, {Opcode::JMPF, Opcode::CALLF, Opcode::RETF, Opcode::IRET});
+    };
+    if (may_branch(made.insn) || std::any_of(made.run.begin(), made.run.end(), may_branch)) return std::nullopt;
+    if (made.run.empty()) return ip == made.before.ip ? 0 : 1;
+    u64 count = 0, at = made.before.ip;
+    for (const Insn& insn : made.run) {
+        if (at == ip) break;
+        at += insn.length;
+        ++count;
+    }
+    return count;
+}
+
 // A stray access to what only the host has.
 bool met_the_host(const OracleOutcome& guest) {
     constexpr u64 kMargin = 512;
@@ -184,6 +201,7 @@ std::string differences(const OracleCase& made, const OracleOutcome& guest, cons
     for (unsigned i = 0; i < (made.code64 ? 16 : 8); ++i)
         note(kRegisterNames[i], guest.state.gpr[i] & mask, host.state.gpr[i] & mask);
     note("ip", guest.state.ip, host.state.ip);
+    if (const auto count = completed(made, host.state.ip)) note("retired", guest.retired, *count);
     note("cs", guest.state.code_selector, host.state.code_selector);
     const u32 flags = compared_flags(made, host.state, host.fault.has_value());
     note("flags", guest.state.flags & flags, host.state.flags & flags);

@@ -38,6 +38,7 @@ class GuestCpu {
     void enter_mode(bool code64);
     void load_state(const OracleCase& made);
     void store_state(OracleState& state) const;
+    ExitReason run_engine(const OracleCase& made);
     void take_fault(const OracleCase& made, OracleOutcome& outcome) const;
 
     NothingThere nothing_;

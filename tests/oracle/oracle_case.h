@@ -53,6 +53,7 @@ struct OracleFault {
 struct OracleOutcome {
     OracleState state;
     std::optional<OracleFault> fault;
+    u64 retired = 0;  // instructions, by lodge's count
 };
 
 struct OracleCase {

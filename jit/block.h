@@ -1,0 +1,54 @@
+// One translated run of instructions, and the direct branches that lead out of it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/decode/insn.h"
+
+namespace lodge::jit {
+
+struct Block;
+
+// An instruction as the interpreter executes it alone: what translated code falls back to.
+struct Fallback {
+    Insn insn[2];        // the instruction and a sentinel
+    u16 count = 0;       // instructions of the block, charged when it was entered
+    u16 start = 0;       // where the block begins in its page
+    bool leave = false;  // translated code does not go on after it
+};
+
+// A direct branch out of a block. Its jump leads to `unlinked`, which asks the translator to link it, or to the target.
+struct Link {
+    Block* from = nullptr;
+    Block* to = nullptr;
+    u8* jump = nullptr;  // the jump's 32-bit displacement, last bytes of the instruction
+    u8* unlinked = nullptr;
+    // For a branch to another page: where the code keeps what the link was made for (see PageLiteral); else null.
+    u8* literal = nullptr;
+};
+
+// A branch to another page may only be taken as linked from the same page, in the same epoch.
+struct PageLiteral {
+    u64 page_ip;
+    u64 epoch;
+    u64 target_page_ip;
+};
+constexpr u64 kNoPage = 1;  // no page's IP
+
+struct Block {
+    u64 key = 0;
+    u64 backing = 0;  // of the first byte
+    u16 bytes = 0;
+    u16 count = 0;   // instructions
+    u32 size = 0;    // of the code
+    u32 region = 0;  // of code memory
+    u8* code = nullptr;
+    std::unique_ptr<Fallback[]> fallbacks;
+    std::vector<std::unique_ptr<Link>> links;
+    std::vector<Link*> incoming;
+
+    u64 page_offset() const { return backing & 0xFFF; }
+};
+
+}  // namespace lodge::jit

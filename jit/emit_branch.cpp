@@ -1,0 +1,294 @@
+// Near branches, and how a block is left.
+//
+// Direct branches within a page are linked by patching their jump. A direct branch to another page goes by way of a
+// check: it is good only from the same page and in the epoch that it was linked in, since another epoch may map another
+// page there. Indirect branches look their target up in the jump cache; what is not there the interpreter executes,
+// with all its checks, and the translator then fills the entry.
+#include "core/interp/condition.h"
+#include "jit/emitter.h"
+
+namespace lodge::jit {
+
+using asmjit::imm;
+using asmjit::Label;
+namespace Inst = x86::Inst;
+
+namespace {
+
+constexpr u32 kJumpIds[16] = {Inst::kIdJo,  Inst::kIdJno, Inst::kIdJb,  Inst::kIdJnb, Inst::kIdJz, Inst::kIdJnz,
+                              Inst::kIdJbe, Inst::kIdJa,  Inst::kIdJs,  Inst::kIdJns, Inst::kIdJp, Inst::kIdJnp,
+                              Inst::kIdJl,  Inst::kIdJnl, Inst::kIdJle, Inst::kIdJg};
+constexpr u32 kJump[2] = {Inst::kIdJz, Inst::kIdJnz};
+
+// The bits of StatusFlags::low that decide a condition alone, when any of them decides it; 0: others do.
+constexpr u8 deciding_bits(unsigned condition) {
+    switch (condition & ~1u) {
+        case 2:
+            return kFlagCarry;
+        case 4:
+            return kFlagZero;
+        case 6:
+            return kFlagCarry | kFlagZero;
+        case 8:
+            return kFlagSign;
+        case 10:
+            return kFlagParity;
+        default:
+            return 0;
+    }
+}
+
+}  // namespace
+
+bool Emitter::emit_branch(const Insn& insn) {
+    if (const unsigned condition = condition_index(insn.opcode, Opcode::JO); condition < 16)
+        return emit_conditional(insn, condition), true;
+    switch (insn.opcode) {
+        case Opcode::JMP:
+            emit_jump(insn);
+            break;
+        case Opcode::CALL:
+            emit_call(insn);
+            break;
+        case Opcode::RET:
+            emit_return(insn);
+            break;
+        case Opcode::LOOP:
+        case Opcode::JCXZ:
+            emit_loop(insn);
+            break;
+        default:
+            return false;
+    }
+    ended_ = true;
+    return true;
+}
+
+// --- Leaving
+
+Link& Emitter::new_link() {
+    block_.links.push_back(std::make_unique<Link>());
+    block_.links.back()->from = &block_;
+    return *block_.links.back();
+}
+
+// IP of an offset from the running page. Outside 64-bit code it is cut to 32 bits.
+void Emitter::load_ip(const x86::Gp& to, i64 offset) {
+    const unsigned width = code64() ? 8 : 4;
+    a_.mov(sized(to, width), LODGE_STATE(engine.page_ip, 8).cloneResized(width));
+    if (offset) a_.lea(sized(to, width), x86::ptr(to, static_cast<i32>(offset)));
+}
+
+void Emitter::emit_exit(i64 target) {
+    if (target >= 0 && target < 4096)
+        emit_exit_within_page(target);
+    else
+        emit_exit_to_page(target);
+}
+
+void Emitter::emit_exit_within_page(i64 target) {
+    Link& link = new_link();
+    const Label unlinked = a_.newLabel();
+    a_.long_().jmp(unlinked);
+    link.jump = reinterpret_cast<u8*>(a_.offset() - 4);
+    a_.bind(unlinked);
+    emit_unlinked(block_.links.size() - 1, target);
+}
+
+void Emitter::emit_exit_to_page(i64 target) {
+    Link& link = new_link();
+    const Label unlinked = a_.newLabel(), literal = a_.newLabel();
+    const auto field = [&](size_t offset) { return x86::ptr(literal, static_cast<i32>(offset), 8); };
+    a_.mov(kTemp0, LODGE_STATE(engine.page_ip, 8));
+    a_.cmp(kTemp0, field(offsetof(PageLiteral, page_ip)));
+    a_.jne(unlinked);
+    a_.mov(kTemp0, LODGE_STATE(engine.epoch, 8));
+    a_.cmp(kTemp0, field(offsetof(PageLiteral, epoch)));
+    a_.jne(unlinked);
+    a_.mov(kTemp0, field(offsetof(PageLiteral, target_page_ip)));
+    a_.mov(LODGE_STATE(engine.page_ip, 8), kTemp0);
+    a_.long_().jmp(unlinked);
+    link.jump = reinterpret_cast<u8*>(a_.offset() - 4);
+    a_.bind(unlinked);
+    emit_unlinked(block_.links.size() - 1, target);
+    a_.align(asmjit::AlignMode::kCode, 8);
+    a_.bind(literal);
+    link.literal = reinterpret_cast<u8*>(a_.offset());
+    const PageLiteral empty{kNoPage, 0, 0};
+    a_.embed(&empty, sizeof empty);
+}
+
+void Emitter::emit_unlinked(size_t index, i64 target) {
+    Link& link = *block_.links[index];
+    link.unlinked = reinterpret_cast<u8*>(a_.offset());
+    load_ip(kTemp0, target);
+    a_.mov(LODGE_STATE(ip, 8), kTemp0);
+    a_.mov(kTemp0, imm(reinterpret_cast<u64>(&link)));
+    a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
+}
+
+// --- Direct targets
+
+i64 Emitter::target_of(const Insn& insn) const {
+    return offset_after(insn) + static_cast<i64>(insn.immediate);
+}
+
+// Where code segments are not flat or operands are 16 bits wide, the target may lie outside the segment or wrap around.
+// Then the interpreter executes the branch.
+void Emitter::check_target(const Insn& insn, i64 target) {
+    if (plain_branches() && insn.operand_size >= 4) return;
+    const Label cold = cold_label(true);
+    load_ip(kTemp0, target);
+    if (insn.operand_size == 2) {
+        a_.cmp(kTemp0.r32(), imm(0xFFFF));
+        a_.ja(cold);
+    }
+    a_.cmp(kTemp0.r32(), LODGE_STATE(segments[1].limit, 4));
+    a_.ja(cold);
+}
+
+void Emitter::emit_jump(const Insn& insn) {
+    cold_label(true);
+    if (insn.operands[0].kind == OperandKind::relative) {
+        flags_to_memory();
+        check_target(insn, target_of(insn));
+        return emit_exit(target_of(insn));
+    }
+    flags_to_memory();
+    load_indirect_target(insn);
+    find_jump();
+    take_jump();
+}
+
+// The target of an indirect branch, into kTemp1. The flags are in memory.
+void Emitter::load_indirect_target(const Insn& insn) {
+    const Operand& from = insn.operands[0];
+    const unsigned size = insn.operand_size;
+    if (from.kind == OperandKind::memory) {
+        const x86::Mem memory = memory_operand(insn, size, false);
+        if (size == 2)
+            a_.movzx(kTemp1.r32(), memory);
+        else
+            a_.mov(sized(kTemp1, size), memory);
+    } else if (size == 2) {
+        a_.emit(Inst::kIdMovzx, kTemp1.r32(), place_of(from.reg, 2));
+    } else {
+        a_.emit(Inst::kIdMov, sized(kTemp1, size), place_of(from.reg, size));
+    }
+}
+
+void Emitter::find_jump() {
+    const Label cold = cold_label(true);
+    const auto field = [](i32 offset) { return x86::ptr(kTemp0, offset, 8); };
+    a_.mov(kTemp0, kTemp1);
+    a_.shr(kTemp0, imm(kJumpHashShift));
+    a_.xor_(kTemp0.r32(), kTemp1.r32());
+    a_.and_(kTemp0.r32(), imm(kJumpEntries - 1));
+    a_.shl(kTemp0.r32(), imm(5));
+    static_assert(kJumpEntryBytes == 32);
+    a_.add(kTemp0, LODGE_STATE(engine.jump_cache, 8));
+    a_.cmp(field(0), kTemp1);
+    a_.jne(cold);
+    a_.mov(kTemp1, LODGE_STATE(engine.epoch, 8));
+    a_.cmp(field(8), kTemp1);
+    a_.jne(cold);
+}
+
+// Goes where the entry in kTemp0 leads.
+void Emitter::take_jump() {
+    a_.mov(kTemp1, x86::ptr(kTemp0, 16, 8));
+    a_.mov(LODGE_STATE(engine.page_ip, 8), kTemp1);
+    a_.jmp(x86::ptr(kTemp0, 24, 8));
+}
+
+// A branch backwards ends the block, most often a loop's; one forwards is left by the side, and the block goes on.
+void Emitter::emit_conditional(const Insn& insn, unsigned condition) {
+    const i64 target = target_of(insn);
+    const bool last = index_ + 1 == insns_.size();
+    const bool checked = !(plain_branches() && insn.operand_size >= 4);
+    if (last || checked) flags_to_memory();
+    const Label taken = a_.newLabel();
+    if (const u8 bits = deciding_bits(condition); bits && flags_ == Flags::memory) {
+        a_.test(state_at(offsetof(CpuState, status) + offsetof(StatusFlags, low), 1), imm(bits));
+        a_.emit(kJump[(condition & 1) ^ 1], taken);
+    } else {
+        want_flags(kArithmeticFlags);
+        a_.emit(kJumpIds[condition], taken);
+    }
+    if (!last) {
+        sides_.push_back({taken, index_, target, flags_, checked});
+        return;
+    }
+    emit_exit(offset_after(insn));
+    a_.bind(taken);
+    check_target(insn, target);
+    emit_exit(target);
+    ended_ = true;
+}
+
+// LOOP and JCXZ touch no flags; neither do JECXZ and JRCXZ.
+void Emitter::emit_loop(const Insn& insn) {
+    flags_to_memory();
+    check_target(insn, target_of(insn));
+    const Label near = a_.newLabel();
+    const x86::Gp counter = sized(x86::rcx, insn.address_size);
+    if (insn.opcode == Opcode::LOOP) a_.lea(counter, x86::ptr(x86::rcx, -1));
+    a_.emit(Inst::kIdJecxz, counter, near);
+    // An exit is longer than such a jump reaches.
+    const Label far = a_.newLabel();
+    a_.long_().jmp(far);
+    a_.bind(near);
+    emit_exit(insn.opcode == Opcode::LOOP ? offset_after(insn) : target_of(insn));
+    a_.bind(far);
+    emit_exit(insn.opcode == Opcode::LOOP ? target_of(insn) : offset_after(insn));
+}
+
+// --- Calls and returns. Nothing is written before every check has passed.
+
+void Emitter::emit_call(const Insn& insn) {
+    const unsigned size = insn.operand_size;
+    const i32 by = -static_cast<i32>(size);
+    const bool direct = insn.operands[0].kind == OperandKind::relative;
+    const i64 target = target_of(insn);
+    flags_to_memory();
+    flags_ = Flags::memory;
+    cold_label(true);
+    if (direct) {
+        check_target(insn, target);
+    } else {
+        load_indirect_target(insn);
+        find_jump();
+        a_.mov(LODGE_STATE(engine.scratch, 8), kTemp0);
+    }
+    const x86::Mem slot = stack_slot(by, size, true);
+    load_ip(kTemp1, offset_after(insn));
+    a_.mov(slot, sized(kTemp1, size));
+    move_stack_pointer(by);
+    if (direct) return emit_exit(target);
+    a_.mov(kTemp0, LODGE_STATE(engine.scratch, 8));
+    take_jump();
+}
+
+void Emitter::emit_return(const Insn& insn) {
+    const unsigned size = insn.operand_size;
+    const i32 extra = insn.operands[0].kind == OperandKind::immediate ? static_cast<i32>(insn.immediate & 0xFFFF) : 0;
+    flags_to_memory();
+    flags_ = Flags::memory;
+    cold_label(true);
+    const x86::Mem slot = stack_slot(0, size, false);
+    if (size == 2)
+        a_.movzx(kTemp1.r32(), slot);
+    else
+        a_.mov(sized(kTemp1, size), slot);
+    find_jump();
+    if (mode_ & kModeWideStack) {
+        move_stack_pointer(static_cast<i32>(size) + extra);
+        return take_jump();
+    }
+    a_.mov(LODGE_STATE(engine.scratch, 8), kTemp0);
+    move_stack_pointer(static_cast<i32>(size) + extra);
+    a_.mov(kTemp0, LODGE_STATE(engine.scratch, 8));
+    take_jump();
+}
+
+}  // namespace lodge::jit

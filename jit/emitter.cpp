@@ -1,0 +1,267 @@
+#include "jit/emitter.h"
+
+#include "core/interp/bind.h"
+#include "core/interp/interpreter.h"
+
+namespace lodge::jit {
+
+using asmjit::imm;
+using asmjit::Label;
+
+namespace {
+
+bool is_branch(const Insn& insn) {
+    return facts(insn.opcode).ends_block;
+}
+bool touches_stack(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::PUSH:
+        case Opcode::POP:
+        case Opcode::LEAVE:
+            return true;
+        default:
+            return false;
+    }
+}
+bool has_implicit_check(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::DIV:
+        case Opcode::IDIV:
+        case Opcode::BSF:
+        case Opcode::BSR:
+        case Opcode::MOVS:
+        case Opcode::STOS:
+        case Opcode::LODS:
+            return true;
+        default:
+            return false;
+    }
+}
+// Whether a native instruction may have to be left to the interpreter, or the block left at it.
+bool may_leave(const Insn& insn) {
+    return (insn.has_memory() && insn.opcode != Opcode::LEA) || is_branch(insn) || touches_stack(insn.opcode) ||
+           has_implicit_check(insn.opcode) || facts(insn.opcode).can_fault;
+}
+
+}  // namespace
+
+Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block& block, std::span<const Insn> insns,
+                 u32 mode)
+    : a_(assembler), context_(context), block_(block), insns_(insns), mode_(mode) {
+    std::vector<bool> faults(insns.size());
+    native_.resize(insns.size());
+    for (size_t i = 0; i < insns.size(); ++i) {
+        native_[i] = is_native(insns[i], context, mode);
+        faults[i] = !native_[i] || may_leave(insns[i]);
+    }
+    flags_of_ = analyse_flags(insns, native_, faults);
+    block_.fallbacks = std::make_unique<Fallback[]>(insns.size());
+}
+
+void Emitter::emit() {
+    emit_prologue();
+    for (size_t i = 0; i < insns_.size(); ++i) emit_insn(i);
+    if (!ended_) {
+        flags_to_memory();
+        emit_exit(static_cast<i64>(block_.page_offset()) + block_.bytes);
+    }
+    emit_cold();
+}
+
+// Charges the whole block. When the budget does not reach, the block is left before it has begun.
+void Emitter::emit_prologue() {
+    spent_ = a_.newLabel();
+    a_.sub(LODGE_STATE(engine.remaining, 8), imm(block_.count));
+    a_.js(spent_);
+    if (plain_branches()) return;
+    // Outside flat code segments the limit may lie within the block: then it is stepped.
+    a_.mov(kTemp0.r32(), LODGE_STATE(engine.page_ip, 4));
+    a_.add(kTemp0.r32(), imm(static_cast<i32>(block_.page_offset() + block_.bytes - 1)));
+    a_.cmp(kTemp0.r32(), LODGE_STATE(segments[1].limit, 4));
+    a_.ja(spent_);
+}
+
+void Emitter::emit_insn(size_t index) {
+    index_ = index;
+    const size_t cold_before = cold_.size();
+    const FlagRecipe before = recipe_;
+    if (!native_[index] || !translate(insns_[index])) {
+        flags_to_memory();
+        const bool last = index + 1 == insns_.size();
+        const bool leave = last && ends_translation(insns_[index]);
+        emit_call_fallback(index, leave);
+        flags_ = Flags::memory;
+        recipe_ = {};
+        if (leave) ended_ = true;
+        return;
+    }
+    // A recipe from before this instruction may have lost its registers.
+    if (recipe_.kind != FlagRecipe::Kind::none && recipe_.kind == before.kind &&
+        recipe_.registers == before.registers && recipe_.result == before.result && !(insn_flags().kills) &&
+        (insn_flags().writes & recipe_.registers))
+        recipe_ = {};
+    if (cold_.size() == cold_before) return;
+    Cold& cold = cold_.back();
+    cold.flags_to_host = flags_ == Flags::host || flags_ == Flags::both;
+    a_.bind(cold.resume);
+}
+
+bool Emitter::translate(const Insn& insn) {
+    protect_recipe();
+    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_branch(insn);
+}
+
+Fallback& Emitter::fallback_for(size_t index) {
+    Fallback& fallback = block_.fallbacks[index];
+    if (fallback.count) return fallback;
+    fallback.insn[0] = insns_[index];
+    place_sentinel(fallback.insn[1], insns_[index]);
+    fallback.count = block_.count;
+    fallback.start = static_cast<u16>(block_.page_offset());
+    ++fallbacks_;
+    return fallback;
+}
+
+void Emitter::emit_call_fallback(size_t index, bool leave) {
+    Fallback& fallback = fallback_for(index);
+    fallback.leave = leave;
+    a_.mov(kTemp0, imm(reinterpret_cast<u64>(&fallback)));
+    a_.call(imm(reinterpret_cast<u64>(context_.stubs->fall_back)));
+}
+
+Label Emitter::cold_label(bool leave) {
+    if (!cold_.empty() && cold_.back().index == index_) return cold_.back().entry;
+    Cold cold;
+    cold.entry = a_.newLabel();
+    cold.resume = a_.newLabel();
+    cold.index = index_;
+    cold.leave = leave;
+    cold.recipe_needed = flags_ == Flags::recipe;
+    cold.recipe = recipe_;
+    cold_.push_back(cold);
+    return cold.entry;
+}
+
+void Emitter::emit_cold() {
+    flags_ = Flags::memory;
+    for (size_t i = 0; i < sides_.size(); ++i) emit_side(sides_[i]);
+    for (const Cold& cold : cold_) {
+        a_.bind(cold.entry);
+        if (cold.recipe_needed) {
+            emit_recipe(cold.recipe);
+            emit_save();
+        }
+        emit_call_fallback(cold.index, cold.leave);
+        if (cold.leave) continue;
+        if (cold.flags_to_host) emit_load();
+        a_.jmp(cold.resume);
+    }
+    emit_spent();
+}
+
+// What was charged for the instructions behind the branch is given back.
+void Emitter::emit_side(const Side& side) {
+    a_.bind(side.entry);
+    if (side.flags == Flags::host) emit_save();
+    if (side.checked) {
+        index_ = side.index;
+        check_target(insns_[side.index], side.target);
+    }
+    a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count - static_cast<i32>(side.index) - 1));
+    emit_exit(side.target);
+}
+
+void Emitter::emit_spent() {
+    a_.bind(spent_);
+    a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count));
+    load_ip(kTemp0, static_cast<i64>(block_.page_offset()));
+    a_.mov(LODGE_STATE(ip, 8), kTemp0);
+    a_.xor_(kTemp0.r32(), kTemp0.r32());
+    a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
+}
+
+void Emitter::finish() {
+    for (const auto& link : block_.links) {
+        link->jump = block_.code + reinterpret_cast<u64>(link->jump);
+        link->unlinked = block_.code + reinterpret_cast<u64>(link->unlinked);
+        if (link->literal) link->literal = block_.code + reinterpret_cast<u64>(link->literal);
+    }
+}
+
+// --- Registers
+
+x86::Gp Emitter::sized(const x86::Gp& reg, unsigned size) {
+    switch (size) {
+        case 1:
+            return reg.r8();
+        case 2:
+            return reg.r16();
+        case 4:
+            return reg.r32();
+        default:
+            return reg.r64();
+    }
+}
+x86::Gp Emitter::pinned(u8 reg, unsigned size) {
+    if (high_byte(reg, size)) return x86::gpb_hi(reg & 3);
+    return sized(x86::gpq(kHostOfGuest[reg]), size);
+}
+asmjit::Operand Emitter::place_of(u8 reg, unsigned size) {
+    if (high_byte(reg, size) || is_pinned(reg)) return pinned(reg, size);
+    return gpr_in_state(reg, size);
+}
+x86::Gp Emitter::in_register(u8 reg, unsigned size, const x86::Gp& temporary) {
+    if (high_byte(reg, size) || is_pinned(reg)) return pinned(reg, size);
+    const x86::Gp to = sized(temporary, size);
+    a_.mov(size < 4 ? sized(temporary, 4) : to, gpr_in_state(reg, size < 4 ? 4 : size));
+    return to;
+}
+void Emitter::store_spilled(u8 reg, unsigned size, const x86::Gp& value) {
+    const unsigned width = size == 4 ? 8 : size;  // a 32-bit result clears the upper half
+    a_.mov(gpr_in_state(reg, width), sized(value, width));
+}
+void Emitter::write_register(u8 reg, unsigned size, const x86::Gp& value) {
+    if (high_byte(reg, size) || is_pinned(reg))
+        a_.mov(pinned(reg, size), sized(value, size));
+    else
+        store_spilled(reg, size, value);
+}
+asmjit::Imm Emitter::immediate_of(const Insn& insn, unsigned size) {
+    switch (size) {
+        case 1:
+            return imm(static_cast<i64>(static_cast<i8>(insn.immediate)));
+        case 2:
+            return imm(static_cast<i64>(static_cast<i16>(insn.immediate)));
+        case 4:
+            return imm(static_cast<i64>(static_cast<i32>(insn.immediate)));
+        default:
+            return imm(static_cast<i64>(insn.immediate));
+    }
+}
+
+bool Emitter::ends_translation(const Insn& insn) {
+    if (ends_block(insn)) return true;
+    switch (insn.opcode) {
+        case Opcode::MOV_SEG:
+            return insn.operands[0].kind == OperandKind::segment;
+        case Opcode::POP_SEG:
+        case Opcode::LDS:
+        case Opcode::LES:
+        case Opcode::LFS:
+        case Opcode::LGS:
+        case Opcode::LSS:
+        // What the FPU and SSE bits of the mode stand for.
+        case Opcode::LDMXCSR:
+        case Opcode::FLDCW:
+        case Opcode::FLDENV:
+        case Opcode::FRSTOR:
+        case Opcode::FNINIT:
+        case Opcode::FXRSTOR:
+        case Opcode::XRSTOR:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace lodge::jit

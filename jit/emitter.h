@@ -1,0 +1,232 @@
+// Writes the host code of one block.
+//
+// Registers are where registers.h says. Flags are the host's own, as long as nothing between the instruction that sets
+// them and the one that looks at them needs the host's flags for itself (memory accesses do); see emitter_flags.cpp.
+// A memory access is checked inline against the TLB; whatever the check does not let through, the interpreter executes,
+// the whole instruction, from a piece of cold code behind the block. So no instruction changes anything before the last
+// of its checks has passed.
+//
+// One instruction's emitters are grouped as the interpreter's: emit_int.cpp, emit_shift.cpp, emit_move.cpp,
+// emit_stack.cpp, emit_branch.cpp, emit_simd.cpp, emit_x87.cpp.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/cpu/cpu.h"
+#include "jit/analysis.h"
+#include "jit/block.h"
+#include "jit/mode.h"
+#include "jit/registers.h"
+#include "jit/stubs.h"
+
+namespace lodge::jit {
+
+// What all blocks of a translator have in common.
+struct EmitterContext {
+    const Cpu* cpu = nullptr;
+    const CpuModel* model = nullptr;
+    const Stubs* stubs = nullptr;
+    // Of the TLB that the block's mode uses, from kState.
+    i32 tlb = 0;
+    i32 stack_cell = 0;
+};
+
+// How the flags of the last instruction that set them can be had again from registers.
+struct FlagRecipe {
+    enum class Kind : u8 { none, compare, test, add, sub, logic, inc, dec, neg };
+    Kind kind = Kind::none;
+    u8 size = 0;
+    u8 result = 0;  // register: the destination, or the first operand of a comparison
+    u8 other = kNoRegister;
+    i64 immediate = 0;  // when there is no other register
+    u16 registers = 0;  // that must not have changed since, one bit each
+};
+
+class Emitter {
+  public:
+    Emitter(x86::Assembler& assembler, const EmitterContext& context, Block& block, std::span<const Insn> insns,
+            u32 mode);
+
+    // Emits the whole block. The links of `block` hold offsets from the code's start until `finish`.
+    void emit();
+    // Makes addresses of offsets, once it is known that the code lies at block.code.
+    void finish();
+
+    // Whether the instruction is translated to host code in this mode.
+    static bool is_native(const Insn& insn, const EmitterContext& context, u32 mode);
+    // Nothing may be translated behind it in the same block.
+    static bool ends_translation(const Insn& insn);
+
+  private:
+    enum class Flags : u8 {
+        memory,  // CpuState::status has them
+        host,    // the host's flags are the guest's
+        both,
+        recipe,  // neither, but recipe_ leads to them
+    };
+
+    // Code behind the block, entered when something cannot be done inline.
+    struct Cold {
+        asmjit::Label entry, resume;
+        size_t index = 0;
+        bool leave = false;
+        bool recipe_needed = false;
+        FlagRecipe recipe;
+        bool flags_to_host = false;
+    };
+    // The side of a branch that is taken out of the middle of the block.
+    struct Side {
+        asmjit::Label entry;
+        size_t index = 0;
+        i64 target = 0;
+        Flags flags = Flags::memory;
+        bool checked = false;  // the target needs a check
+    };
+
+    // --- The block (emitter.cpp)
+    void emit_prologue();
+    void emit_insn(size_t index);
+    bool translate(const Insn& insn);
+    void emit_cold();
+    void emit_side(const Side& side);
+    void emit_spent();
+    void emit_call_fallback(size_t index, bool leave);
+    const Insn& insn() const { return insns_[index_]; }
+    const InsnFlags& insn_flags() const { return flags_of_[index_]; }
+    Fallback& fallback_for(size_t index);
+    // Where the current instruction goes when it cannot be done inline: the interpreter executes it and the code goes
+    // on behind it, or (`leave`) translated code is left.
+    asmjit::Label cold_label(bool leave = false);
+
+    // --- Flags (emitter_flags.cpp)
+    void save_flags();          // host -> both
+    void load_flags(u32 mask);  // those of `mask` to the host; all of them: both
+    void recompute_flags();     // recipe -> host
+    void emit_recipe(const FlagRecipe& recipe);
+    void emit_save();
+    void emit_load();
+    // Before anything that uses the host's flags for itself, in an instruction that can fault here.
+    void release_flags();
+    // Before an instruction that is executed natively and looks at or passes on these flags.
+    void want_flags(u32 mask);
+    void want_flags() { want_flags(wanted_flags()); }
+    u32 wanted_flags() const;
+    // All flags to CpuState: before the interpreter, and at the end of the block.
+    void flags_to_memory();
+    // The instruction has set the host's flags.
+    void flags_are_set(const FlagRecipe& recipe = {});
+    void protect_recipe();
+
+    // --- Registers
+    static bool high_byte(u8 reg, unsigned size) { return size == 1 && reg >= 16; }
+    // The host's register of a pinned guest register.
+    static x86::Gp pinned(u8 reg, unsigned size);
+    // Register or memory, for instructions that take either.
+    static asmjit::Operand place_of(u8 reg, unsigned size);
+    // The register's value in a register: itself, or `temporary`, loaded.
+    x86::Gp in_register(u8 reg, unsigned size, const x86::Gp& temporary);
+    // Stores the value of `size` bytes in `value`, a 64-bit register whose upper half is right, to a register that is
+    // not pinned.
+    void store_spilled(u8 reg, unsigned size, const x86::Gp& value);
+    void write_register(u8 reg, unsigned size, const x86::Gp& value);
+    static x86::Gp sized(const x86::Gp& reg, unsigned size);
+    static asmjit::Imm immediate_of(const Insn& insn, unsigned size);
+
+    // --- Memory (emitter_memory.cpp)
+    // The effective address of the memory operand, cut to the address size, in kTemp0. Uses kTemp1.
+    void emit_address(const Insn& insn);
+    // The host's address of an operand of `size` bytes, checked: kTemp0. Uses kTemp1 and the flags.
+    x86::Mem memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment = 1);
+    // The offset in kTemp0 becomes a checked host address.
+    x86::Mem checked(Segment segment, unsigned size, bool write, unsigned alignment = 1);
+    // `size` bytes at rSP + displacement, readable and writable: the host's address in kTemp0. Uses kTemp1 unless the
+    // stack is flat.
+    x86::Mem stack_slot(i32 displacement, unsigned size, bool write);
+    x86::Mem stack_slot_at(const x86::Gp& pointer, i32 displacement, unsigned size, bool write);
+    bool flat(Segment segment) const { return mode_ & flat_bit(segment); }
+    bool flat_stack() const { return flat(Segment::ss) && (mode_ & kModeWideStack); }
+    void move_stack_pointer(i32 by);
+    static unsigned access_size(const Insn& insn);
+
+    // --- Integer (emit_int.cpp, emit_shift.cpp)
+    bool emit_integer(const Insn& insn);
+    void emit_binary(const Insn& insn, u32 id, bool writes, bool carries);
+    void emit_unary(const Insn& insn, u32 id, bool sets_flags);
+    void emit_multiply(const Insn& insn);
+    void emit_multiply_wide(const Insn& insn);
+    void emit_divide(const Insn& insn);
+    void emit_exchange(const Insn& insn);
+    void emit_exchange_add(const Insn& insn);
+    void emit_compare_exchange(const Insn& insn);
+    void emit_bit_test(const Insn& insn, u32 id);
+    void emit_scan(const Insn& insn, u32 id);
+    void emit_count_bits(const Insn& insn, u32 id);
+    void emit_carry(const Insn& insn);
+    bool emit_shift(const Insn& insn);
+    void emit_simple_shift(const Insn& insn, u32 id);
+    void emit_double_shift(const Insn& insn, u32 id);
+    FlagRecipe recipe_for(const Insn& insn) const;
+
+    // --- Moves (emit_move.cpp)
+    bool emit_move(const Insn& insn);
+    void emit_mov(const Insn& insn);
+    void emit_extend(const Insn& insn, u32 id);
+    void emit_lea(const Insn& insn);
+    void emit_bswap(const Insn& insn);
+    void emit_movbe(const Insn& insn);
+    void emit_cmov(const Insn& insn, unsigned condition);
+    void emit_set(const Insn& insn, unsigned condition);
+    void emit_convert(const Insn& insn);
+    void emit_string(const Insn& insn);
+
+    // --- Stack (emit_stack.cpp)
+    bool emit_stack(const Insn& insn);
+    void emit_push(const Insn& insn);
+    void emit_pop(const Insn& insn);
+    void emit_leave(const Insn& insn);
+
+    // --- Branches (emit_branch.cpp)
+    bool emit_branch(const Insn& insn);
+    void emit_jump(const Insn& insn);
+    void emit_conditional(const Insn& insn, unsigned condition);
+    void emit_loop(const Insn& insn);
+    void emit_call(const Insn& insn);
+    void emit_return(const Insn& insn);
+    // Leaves for the instruction at this offset from the page's start, linked when possible.
+    void emit_exit(i64 target);
+    void emit_exit_within_page(i64 target);
+    void emit_exit_to_page(i64 target);
+    void emit_unlinked(size_t link, i64 target);
+    // The target in kTemp1: its entry of the jump cache in kTemp0, else to the cold code.
+    void load_indirect_target(const Insn& insn);
+    void find_jump();
+    void take_jump();
+    void load_ip(const x86::Gp& to, i64 offset);
+    // Checks a direct branch's target as the mode needs it. Everything else is in memory already.
+    void check_target(const Insn& insn, i64 target);
+    i64 target_of(const Insn& insn) const;
+    i64 offset_after(const Insn& insn) const { return block_.page_offset() + insn.block_offset + insn.length; }
+    Link& new_link();
+
+    bool code64() const { return (mode_ & kModeCodeSize) == 8; }
+    bool plain_branches() const { return flat(Segment::cs); }
+
+    x86::Assembler& a_;
+    const EmitterContext& context_;
+    Block& block_;
+    std::span<const Insn> insns_;
+    u32 mode_;
+    std::vector<bool> native_;
+    std::vector<InsnFlags> flags_of_;
+    size_t index_ = 0;
+    Flags flags_ = Flags::memory;
+    FlagRecipe recipe_;
+    std::vector<Cold> cold_;
+    std::vector<Side> sides_;
+    unsigned fallbacks_ = 0;
+    asmjit::Label spent_;  // the budget is
+    bool ended_ = false;   // a branch has ended the block
+};
+
+}  // namespace lodge::jit

@@ -1,0 +1,117 @@
+// Memory accesses: the effective address, the segment, the TLB.
+#include "jit/emitter.h"
+
+namespace lodge::jit {
+
+using asmjit::imm;
+
+namespace {
+
+constexpr i32 kIndexMask = static_cast<i32>((Tlb::kEntries - 1) * sizeof(TlbEntry));
+constexpr unsigned kIndexShift = 12 - 5;  // page number times the size of an entry
+static_assert(sizeof(TlbEntry) == 32);
+
+x86::Mem indexed(const x86::Gp& index, i64 displacement) {
+    return x86::Mem(kState, index, 0, static_cast<i32>(displacement), 8);
+}
+
+}  // namespace
+
+void Emitter::emit_address(const Insn& insn) {
+    const unsigned width = insn.address_size == 8 ? 8 : 4;
+    const x86::Gp to = sized(kTemp0, width);
+    if (insn.base == kBlockIp) {
+        // The displacement counts from the block's start.
+        const i64 from_page = insn.displacement + static_cast<i64>(block_.page_offset());
+        a_.mov(kTemp0, LODGE_STATE(engine.page_ip, 8));
+        a_.lea(to, x86::ptr(kTemp0, static_cast<i32>(from_page)));
+        return;
+    }
+    const bool has_base = insn.base != kNoRegister, has_index = insn.index != kNoRegister;
+    if (!has_base && !has_index) {
+        const i64 address = insn.address_size == 2   ? static_cast<u16>(insn.displacement)
+                            : insn.address_size == 4 ? static_cast<u32>(insn.displacement)
+                                                     : insn.displacement;
+        a_.mov(kTemp0, imm(address));
+        return;
+    }
+    const i32 displacement = static_cast<i32>(insn.displacement);
+    const x86::Gp index = has_index ? in_register(insn.index, width, kTemp1) : x86::Gp();
+    if (!has_base) {
+        a_.lea(to, x86::Mem(static_cast<u64>(static_cast<i64>(displacement)), index.r64(), insn.scale, 0));
+    } else {
+        const x86::Gp base = in_register(insn.base, width, kTemp0);
+        if (has_index)
+            a_.lea(to, x86::ptr(base.r64(), index.r64(), insn.scale, displacement));
+        else if (displacement != 0)
+            a_.lea(to, x86::ptr(base.r64(), displacement));
+        else if (base.id() != kTemp0.id())
+            a_.mov(to, base);
+    }
+    if (insn.address_size == 2) a_.movzx(kTemp0.r32(), kTemp0.r16());
+}
+
+unsigned Emitter::access_size(const Insn& insn) {
+    const Operand* memory = insn.memory();
+    return memory ? memory->size : 0;
+}
+
+x86::Mem Emitter::memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment) {
+    release_flags();
+    emit_address(insn);
+    return checked(insn.segment, size, write, alignment);
+}
+
+// One unsigned compare covers the page, the right and page crossing (core/cpu/tlb.h).
+x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned alignment) {
+    const asmjit::Label cold = cold_label();
+    const size_t state = offsetof(CpuState, segments) + static_cast<size_t>(segment) * sizeof(SegmentState);
+    if (!flat(segment)) {
+        if (!code64()) {
+            const size_t span = write ? offsetof(SegmentState, writable_span) : offsetof(SegmentState, readable_span);
+            a_.lea(kTemp1, x86::ptr(kTemp0, static_cast<i32>(size) - 1));
+            a_.cmp(kTemp1, state_at(state + span, 8));
+            a_.jg(cold);
+        }
+        const unsigned width = code64() ? 8 : 4;
+        a_.add(sized(kTemp0, width), state_at(state + offsetof(SegmentState, base), width));
+    }
+    if (alignment > 1) {
+        a_.test(kTemp0.r8(), imm(alignment - 1));
+        a_.jnz(cold);
+    }
+    const i32 tag = write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
+    a_.mov(kTemp1, kTemp0);
+    a_.shr(kTemp1, imm(kIndexShift));
+    a_.and_(kTemp1.r32(), imm(kIndexMask));
+    a_.sub(kTemp0, indexed(kTemp1, context_.tlb + tag));
+    a_.cmp(kTemp0, imm(4096 - static_cast<i32>(size)));
+    a_.ja(cold);
+    a_.add(kTemp0, indexed(kTemp1, context_.tlb + static_cast<i32>(offsetof(TlbEntry, host_page))));
+    return x86::Mem(kTemp0, 0, size);
+}
+
+x86::Mem Emitter::stack_slot(i32 displacement, unsigned size, bool write) {
+    return stack_slot_at(pinned(kRsp, 8), displacement, size, write);
+}
+
+x86::Mem Emitter::stack_slot_at(const x86::Gp& pointer, i32 displacement, unsigned size, bool write) {
+    release_flags();
+    const unsigned width = code64() ? 8 : 4;
+    a_.lea(sized(kTemp0, width), x86::ptr(pointer, displacement));
+    if (!(mode_ & kModeWideStack)) a_.movzx(kTemp0.r32(), kTemp0.r16());
+    return checked(Segment::ss, size, write);
+}
+
+void Emitter::move_stack_pointer(i32 by) {
+    const x86::Gp rsp = pinned(kRsp, 8);
+    if (mode_ & kModeWideStack) {
+        const unsigned width = code64() ? 8 : 4;
+        a_.lea(sized(rsp, width), x86::ptr(rsp, by));
+        return;
+    }
+    a_.lea(kTemp0.r32(), x86::ptr(rsp, by));
+    a_.mov(rsp.r16(), kTemp0.r16());
+}
+
+}  // namespace lodge::jit

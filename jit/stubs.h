@@ -1,0 +1,30 @@
+// Host code that all translations share: entering and leaving, and the call of the interpreter.
+#pragma once
+
+#include "core/cpu/cpu.h"
+#include "jit/code_memory.h"
+
+namespace lodge::jit {
+
+class Translator;
+
+// The table of indirect targets, looked up by translated code too.
+constexpr unsigned kJumpEntries = 4096;
+constexpr unsigned kJumpEntryBytes = 32;
+constexpr unsigned kJumpHashShift = 9;
+inline unsigned jump_index(u64 ip) {
+    return static_cast<unsigned>(ip ^ ip >> kJumpHashShift) % kJumpEntries;
+}
+
+struct Stubs {
+    // Called as a function (state, code) -> Link to be made, or null. `state` is the biased address (registers.h).
+    using Enter = void* (*)(u8* state, const u8* code);
+    Enter enter = nullptr;
+    const u8* leave = nullptr;      // jumped to with the Link in r10: stores the guest's registers and returns
+    const u8* fall_back = nullptr;  // called with the Fallback in r10; comes back only if translated code may go on
+    u64 bytes = 0;                  // of code memory used
+};
+
+Stubs make_stubs(CodeMemory& memory);
+
+}  // namespace lodge::jit

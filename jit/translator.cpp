@@ -1,0 +1,315 @@
+#include "jit/translator.h"
+
+#include <algorithm>
+
+#include "core/decode/decoder.h"
+#include "jit/emitter.h"
+
+namespace lodge::jit {
+
+namespace {
+
+constexpr unsigned kMostInBlock = 64;
+// Before each block's code lies a pointer to the block, so that the jump cache need not hold both.
+constexpr u64 kHeaderBytes = 16;
+constexpr u64 kAlignment = 16;
+
+u64 aligned(u64 bytes) {
+    return (bytes + kAlignment - 1) & ~(kAlignment - 1);
+}
+u64 page_of(const Block& block) {
+    return block.backing / kPageSize;
+}
+u32 mode_of(u64 key) {
+    return static_cast<u32>(key & ((1u << kModeBits) - 1));
+}
+Block* block_at(const u8* code) {
+    return load<Block*>(code - kHeaderBytes);
+}
+
+// A conditional branch forwards is left by the side, and the block goes on behind it.
+bool goes_on_behind(const Insn& insn) {
+    const bool conditional = insn.opcode >= Opcode::JO && insn.opcode <= Opcode::JNLE;
+    return conditional && static_cast<i64>(insn.immediate) > 0;
+}
+
+std::vector<Insn> decode_block(std::span<const u8> code, CodeSize size, const CpuModel& model) {
+    std::vector<Insn> insns;
+    size_t offset = 0;
+    while (insns.size() < kMostInBlock) {
+        Insn insn;
+        if (decode(code.subspan(offset), size, insn) != DecodeStatus::ok) break;
+        place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
+        offset += insn.length;
+        insns.push_back(insn);
+        if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
+    }
+    return insns;
+}
+
+i32 from_state(const Cpu& cpu, const void* field) {
+    return static_cast<i32>(static_cast<const u8*>(field) - reinterpret_cast<const u8*>(&cpu.state)) - kStateBias;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, const Options& options) {
+    auto memory = CodeMemory::create(options.code_bytes);
+    if (!memory) return memory.error();
+    return std::unique_ptr<Translator>(new Translator(cpu, options, std::move(*memory)));
+}
+
+Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory)
+    : cpu_(cpu),
+      options_(options),
+      interpreter_(cpu),
+      memory_(std::move(memory)),
+      stubs_(make_stubs(*memory_)),
+      jumps_(kJumpEntries, JumpEntry{0, ~u64{0}, 0, nullptr}),
+      free_(memory_->begin() + aligned(stubs_.bytes)) {
+    cpu_.set_code_cache(this);
+    cpu_.state.engine.engine = reinterpret_cast<u64>(this);
+    cpu_.state.engine.jump_cache = reinterpret_cast<u64>(jumps_.data());
+}
+
+Translator::~Translator() = default;
+
+u64 Translator::epoch() const {
+    return cpu_.generation() << kModeBits | current_mode(cpu_);
+}
+
+ExitReason Translator::run(u64 instructions) {
+    end_ = cpu_.state.retired + instructions;
+    wanted_ = nullptr;
+    for (;;) {
+        if (cpu_.state.retired >= end_) return ExitReason::budget;
+        if (const u32 attention = cpu_.attention.load(std::memory_order_relaxed)) [[unlikely]] {
+            wanted_ = nullptr;
+            ExitReason exit;
+            if (interpreter_.attend(attention, exit)) return exit;
+            continue;
+        }
+        if (cpu_.checks_every_access()) {
+            interpret(interpreter_.next_block(nullptr));
+            continue;
+        }
+        Block* block = find();
+        if (!block) continue;
+        if (block->count > end_ - cpu_.state.retired) {
+            wanted_ = nullptr;
+            interpreter_.step();
+            continue;
+        }
+        if (wanted_) link(*wanted_, *block);
+        enter(*block);
+    }
+}
+
+// Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
+void Translator::interpret(Interpreter::Block* block) {
+    wanted_ = nullptr;
+    if (!block || block->count > end_ - cpu_.state.retired)
+        interpreter_.step();
+    else
+        interpreter_.run_block(*block);
+}
+
+// Null: the interpreter has gone on for a while.
+Block* Translator::find() {
+    const u64 ip = cpu_.state.ip;
+    cpu_.state.engine.epoch = epoch();
+    JumpEntry& entry = jump_entry(ip);
+    if (entry.ip == ip && entry.epoch == cpu_.state.engine.epoch) return block_at(entry.code);
+    Interpreter::Block* cold = interpreter_.next_block(nullptr);
+    if (!cold || cold->stays_cold || ++cold->executions < options_.hot) {
+        interpret(cold);
+        return nullptr;
+    }
+    cpu_.state.engine.epoch = epoch();
+    const u64 backing = cold->key >> 4;
+    Block* block = find_or_translate(backing);
+    if (!block) cold->stays_cold = true;
+    if (!block || !lies_in_segment(*block)) {
+        interpret(cold);
+        return nullptr;
+    }
+    u64 page_ip = ip - block->page_offset();
+    if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
+    jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block->code};
+    return block;
+}
+
+bool Translator::lies_in_segment(const Block& block) const {
+    return cpu_.code64() || cpu_.state.ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
+}
+
+void Translator::enter(Block& block) {
+    EngineState& engine = cpu_.state.engine;
+    engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
+    engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
+    ++counters_.entries;
+    u8* state = reinterpret_cast<u8*>(&cpu_.state) + kStateBias;
+    wanted_ = static_cast<Link*>(stubs_.enter(state, block.code));
+    cpu_.state.retired = end_ - static_cast<u64>(engine.remaining);
+    buried_.clear();
+}
+
+bool Translator::fall_back(const Fallback& fallback) {
+    EngineState& engine = cpu_.state.engine;
+    ++counters_.fallbacks;
+    cpu_.state.retired = end_ - static_cast<u64>(engine.remaining) - fallback.count;
+    u64 ip = engine.page_ip + fallback.start;
+    if (fallback.insn[0].code_size != CodeSize::bits64) ip &= 0xFFFFFFFF;
+    cpu_.state.gpr[kBlockIp] = ip;
+    cpu_.stop = false;
+    fallback.insn[0].run(cpu_, &fallback.insn[0]);
+    if (cpu_.current == &fallback.insn[1] && !cpu_.stop && !fallback.leave) [[likely]] {
+        cpu_.current = nullptr;
+        return false;
+    }
+    interpreter_.complete();
+    engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
+    return true;
+}
+
+// --- Making blocks
+
+Block* Translator::find_or_translate(u64 backing) {
+    const u32 mode = static_cast<u32>(cpu_.state.engine.epoch & ((1u << kModeBits) - 1));
+    const u64 key = backing << kModeBits | mode;
+    const auto found = blocks_.find(key);
+    return found != blocks_.end() ? found->second.get() : translate(backing, key);
+}
+
+Block* Translator::translate(u64 backing, u64 key) {
+    const u32 mode = mode_of(key);
+    const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
+    const auto insns = decode_block(page, static_cast<CodeSize>(mode & kModeCodeSize), cpu_.model());
+    EmitterContext context;
+    context.model = &cpu_.model();
+    context.stubs = &stubs_;
+    context.tlb = from_state(cpu_, cpu_.tlb().entries().data());
+    context.stack_cell = from_state(cpu_, &cpu_.tlb().stack_cell());
+    if (insns.empty() || !Emitter::is_native(insns[0], context, mode)) return nullptr;
+
+    auto owned = std::make_unique<Block>();
+    Block& block = *owned;
+    block.key = key;
+    block.backing = backing;
+    block.count = static_cast<u16>(insns.size());
+    block.bytes = static_cast<u16>(insns.back().block_offset + insns.back().length);
+    u8* at = reserve(aligned(kHeaderBytes + block.count * kMostCodePerInsn + kMostCodePerBlock));
+    block.code = at + kHeaderBytes;
+
+    asmjit::CodeHolder code;
+    code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
+    x86::Assembler assembler(&code);
+    Emitter emitter(assembler, context, block, insns, mode);
+    emitter.emit();
+    emitter.finish();
+    const asmjit::CodeBuffer& buffer = code.textSection()->buffer();
+    block.size = static_cast<u32>(buffer.size());
+    store<Block*>(memory_->writable(at), &block);
+    std::memcpy(memory_->writable(block.code), buffer.data(), buffer.size());
+    free_ = at + aligned(kHeaderBytes + buffer.size());
+
+    cpu_.memory().mark_code(page_of(block), static_cast<unsigned>(block.page_offset()), block.bytes);
+    pages_[page_of(block)].push_back(&block);
+    block.region = region_;
+    regions_[region_].push_back(&block);
+    ++counters_.translated_blocks;
+    counters_.translated_instructions += block.count;
+    counters_.code_bytes += block.size;
+    return (blocks_[key] = std::move(owned)).get();
+}
+
+// --- Links
+
+void Translator::set_jump(const Link& link, const u8* target) {
+    store<i32>(memory_->writable(link.jump), static_cast<i32>(target - (link.jump + 4)));
+}
+
+void Translator::link(Link& link, Block& target) {
+    if (mode_of(link.from->key) != mode_of(target.key)) return;
+    const bool same_page = page_of(*link.from) == page_of(target);
+    if (!link.literal && !same_page) return;
+    if (link.to != &target) {
+        if (link.to) unlink(link);
+        link.to = &target;
+        target.incoming.push_back(&link);
+        set_jump(link, target.code);
+        ++counters_.links;
+    }
+    if (link.literal) {
+        const EngineState& engine = cpu_.state.engine;
+        const PageLiteral literal{engine.page_ip, engine.epoch, jump_entry(cpu_.state.ip).page_ip};
+        store(memory_->writable(link.literal), literal);
+    }
+}
+
+void Translator::unlink(Link& link) {
+    set_jump(link, link.unlinked);
+    if (link.literal) store<u64>(memory_->writable(link.literal), kNoPage);
+    std::erase(link.to->incoming, &link);
+    link.to = nullptr;
+}
+
+// --- Dropping blocks
+
+void Translator::drop(Block& block) {
+    while (!block.incoming.empty()) unlink(*block.incoming.back());
+    for (const auto& link : block.links)
+        if (link->to) unlink(*link);
+    if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
+    std::erase(regions_[block.region], &block);
+    const auto found = blocks_.find(block.key);
+    buried_.push_back(std::move(found->second));
+    blocks_.erase(found);
+    ++counters_.dropped_blocks;
+}
+
+void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
+    interpreter_.drop_code(backing_page, offset, length);
+    const auto found = pages_.find(backing_page);
+    if (found == pages_.end()) return;
+    std::vector<Block*> kept;
+    for (Block* block : found->second) {
+        const auto first = static_cast<unsigned>(block->page_offset());
+        if (first < offset + length && offset < first + block->bytes) {
+            drop(*block);
+        } else {
+            kept.push_back(block);
+            cpu_.memory().mark_code(backing_page, first, block->bytes);
+        }
+    }
+    if (kept.empty())
+        pages_.erase(found);
+    else
+        found->second = std::move(kept);
+}
+
+// Room for `bytes` of code. Regions are filled in turn; the blocks of the next one make way when the last is full.
+u8* Translator::reserve(u64 bytes) {
+    const u64 region_bytes = memory_->size() / kRegions;
+    u8* end = memory_->begin() + (region_ + 1) * region_bytes;
+    if (free_ + bytes <= end) return free_;
+    region_ = (region_ + 1) % kRegions;
+    evict_region(region_);
+    free_ = memory_->begin() + region_ * region_bytes;
+    if (region_ == 0) free_ += aligned(stubs_.bytes);
+    return free_;
+}
+
+void Translator::evict_region(unsigned region) {
+    if (regions_[region].empty()) return;
+    ++counters_.evictions;
+    for (Block* block : std::vector<Block*>(regions_[region])) {
+        std::erase(pages_[page_of(*block)], block);
+        drop(*block);
+    }
+    buried_.clear();
+    cpu_.next_fetch_epoch();
+    cpu_.state.engine.epoch = epoch();
+}
+
+}  // namespace lodge::jit

@@ -1,0 +1,97 @@
+// The fast engine: translates hot blocks to host code and leaves everything else to the interpreter.
+//
+// Translated code keeps the guest's registers in host registers and its flags in host flags (jit/emitter.h). Blocks are
+// found by backing address and mode (jit/mode.h), so they survive CR3 loads; direct branches are linked to their
+// targets, indirect ones go through the jump cache. Cpu::attention is looked at here, between runs of translated code:
+// whatever can raise it in the middle of one (a device, a change of mode) also makes the code leave.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/cpu/cpu.h"
+#include "core/cpu/executor.h"
+#include "core/interp/interpreter.h"
+#include "jit/block.h"
+#include "jit/code_memory.h"
+#include "jit/stubs.h"
+
+namespace lodge::jit {
+
+class Translator final : public Executor, private CodeCache {
+  public:
+    struct Options {
+        u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
+        u32 hot = 50;                    // executions of a block in the interpreter before it is translated
+    };
+    struct Counters {
+        u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
+        u64 entries = 0;    // from here into translated code
+        u64 links = 0;      // made
+        u64 fallbacks = 0;  // instructions that translated code left to the interpreter
+        u64 evictions = 0, dropped_blocks = 0;
+    };
+
+    static Result<std::unique_ptr<Translator>> create(Cpu& cpu, const Options& options);
+    ~Translator() override;
+
+    ExitReason run(u64 instructions) override;
+    const Counters& counters() const { return counters_; }
+
+    // For the stubs: executes the instruction by the interpreter. True: translated code must be left.
+    bool fall_back(const Fallback& fallback);
+
+  private:
+    struct JumpEntry {
+        u64 ip;
+        u64 epoch;
+        u64 page_ip;
+        u8* code;
+    };
+    static_assert(sizeof(JumpEntry) == kJumpEntryBytes);
+
+    Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory);
+
+    void drop_code(u64 backing_page, unsigned offset, unsigned length) override;
+
+    u64 epoch() const;
+    Block* find();
+    Block* find_or_translate(u64 backing);
+    // Null: the interpreter does as well.
+    Block* translate(u64 backing, u64 key);
+    bool lies_in_segment(const Block& block) const;
+    void enter(Block& block);
+    void interpret(Interpreter::Block* block);
+    void link(Link& link, Block& target);
+    void unlink(Link& link);
+    void set_jump(const Link& link, const u8* target);
+    void drop(Block& block);
+    u8* reserve(u64 bytes);
+    void evict_region(unsigned region);
+    JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
+
+    static constexpr unsigned kRegions = 16;
+    // Bounds of what the emitter writes.
+    static constexpr u64 kMostCodePerInsn = 512, kMostCodePerBlock = 1024;
+
+    Cpu& cpu_;
+    Options options_;
+    Interpreter interpreter_;
+    std::unique_ptr<CodeMemory> memory_;
+    Stubs stubs_;
+    u64 end_ = 0;             // value of state.retired at which the budget is spent
+    Link* wanted_ = nullptr;  // the branch that was left through, if it can be linked
+    std::unordered_map<u64, std::unique_ptr<Block>> blocks_;
+    std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
+    std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running
+    std::vector<JumpEntry> jumps_;
+    std::vector<Block*> regions_[kRegions];
+    u8* free_ = nullptr;
+    unsigned region_ = 0;
+    Counters counters_;
+};
+
+}  // namespace lodge::jit
