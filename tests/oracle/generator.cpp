@@ -656,7 +656,7 @@ bool Generator::try_make(OracleCase& made, unsigned number) {
     if (status == DecodeStatus::truncated) return false;
     if (status == DecodeStatus::too_long && has_length_of_its_own(draft.row->opcode)) return false;
     // How long bytes that are no instruction are, no manual says: not those that may be too long.
-    if (status == DecodeStatus::invalid && (draft.opcode_at > 6 || !chance(10))) return false;
+    if (status == DecodeStatus::invalid && (draft.opcode_at > 4 || !chance(10))) return false;
     if (insn.opcode == INT && insn.immediate == 0x80) return false;  // a system call
     if (means_different_things(insn)) return false;
     if (is_insn) made.row = number;
