@@ -31,32 +31,58 @@ Result<BusRange> Bus::claim(u64 base, u64 size, std::string name, BusRead read, 
         if (base - before < range->size)
             return Error{ErrorKind::usage, name_ + " range of " + name + place + " overlaps " + range->name};
     }
-    ranges_[base] = std::make_shared<Range>(Range{size, std::move(name), std::move(read), std::move(write)});
+    ranges_[base] = std::make_unique<Range>(Range{size, std::move(name), std::move(read), std::move(write)});
+    forget();
     BusRange claimed;
     claimed.bus_ = this;
     claimed.base_ = base;
     return claimed;
 }
 
+void Bus::release(u64 base) {
+    const auto found = ranges_.find(base);
+    if (handlers_ > 0) released_.push_back(std::move(found->second));
+    ranges_.erase(found);
+    forget();
+}
+
 const Bus::Range* Bus::find(u64 address, u64& base) const {
+    Found& found = found_[address % kFound];
+    if (found.range && found.address == address) {
+        base = found.base;
+        return found.range;
+    }
     auto next = ranges_.upper_bound(address);
     if (next == ranges_.begin()) return nullptr;
     --next;
     if (address - next->first >= next->second->size) return nullptr;
     base = next->first;
-    return next->second.get();
+    found = {address, base, next->second.get()};
+    return found.range;
+}
+
+void Bus::note_unclaimed(const char* what, std::set<u64>& noted, u64 address) {
+    if (!log_.wants(LogChannel::bus, LogLevel::warning) || noted.size() >= kMostNoted) return;
+    const u64 first = address & ~(noted_together_ - 1);
+    if (!noted.insert(first).second) return;
+    char others[64] = "";
+    if (noted_together_ > 1)
+        std::snprintf(others, sizeof others, "; others in %llX..%llX are not noted",
+                      static_cast<unsigned long long>(first),
+                      static_cast<unsigned long long>(first + noted_together_ - 1));
+    log_.write(LogChannel::bus, LogLevel::warning, "%s of unclaimed %s %llX%s", what, name_.c_str(),
+               static_cast<unsigned long long>(address), others);
 }
 
 u64 Bus::read(u64 address, unsigned size) {
     u64 base = 0;
     const Range* range = find(address, base);
     if (range && address - base <= range->size - size && size <= range->size) {
-        const auto keep = ranges_[base];
-        return keep->read(address - base, size);
+        const InHandler in_handler(*this);
+        return range->read(address - base, size);
     }
     if (size == 1) {
-        log_.once(LogChannel::bus, "read of unclaimed %s %llX", name_.c_str(),
-                  static_cast<unsigned long long>(address));
+        note_unclaimed("read", noted_reads_, address);
         return 0xFF;
     }
     u64 value = 0;
@@ -68,13 +94,12 @@ void Bus::write(u64 address, unsigned size, u64 value) {
     u64 base = 0;
     const Range* range = find(address, base);
     if (range && address - base <= range->size - size && size <= range->size) {
-        const auto keep = ranges_[base];
-        keep->write(address - base, size, value);
+        const InHandler in_handler(*this);
+        range->write(address - base, size, value);
         return;
     }
     if (size == 1) {
-        log_.once(LogChannel::bus, "write of unclaimed %s %llX", name_.c_str(),
-                  static_cast<unsigned long long>(address));
+        note_unclaimed("write", noted_writes_, address);
         return;
     }
     for (unsigned i = 0; i < size; ++i) write(address + i, 1, (value >> (8 * i)) & 0xFF);

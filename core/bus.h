@@ -1,12 +1,16 @@
 // A space of addresses (I/O ports, or the memory-mapped part of the physical space) in which devices claim ranges.
 // A device sees offsets into its range, never addresses. Overlapping claims are refused. An access that straddles the
-// end of a range, or that no range holds, is taken apart into bytes; unclaimed bytes read FFh and are noted once.
+// end of a range, or that no range holds, is taken apart into bytes; unclaimed bytes read FFh and are noted once for
+// each address, or for each larger piece of the space: firmware and drivers look for ROMs over hundreds of KiB.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/base/result.h"
@@ -39,8 +43,10 @@ class BusRange {
 
 class Bus final : public AddressSpace {
   public:
-    // `name` for messages ("port", "memory"). The log outlives the bus.
-    Bus(Log& log, std::string name) : log_(log), name_(std::move(name)) {}
+    // `name` for messages ("port", "memory"). The log outlives the bus. `noted_together` is a power of two: of each
+    // aligned run of that many addresses only the first unclaimed read and the first unclaimed write are noted.
+    Bus(Log& log, std::string name, u64 noted_together = 1)
+        : log_(log), name_(std::move(name)), noted_together_(noted_together) {}
 
     // Claims [base, base+size). ErrorKind::usage when it overlaps another claim or wraps; naming both.
     Result<BusRange> claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write);
@@ -63,11 +69,41 @@ class Bus final : public AddressSpace {
     };
     // The range that holds the address, and its base; null when none.
     const Range* find(u64 address, u64& base) const;
-    void release(u64 base) { ranges_.erase(base); }
+    void note_unclaimed(const char* what, std::set<u64>& noted, u64 address);
+
+    static constexpr size_t kMostNoted = 4096;  // a guest must not make these sets grow without bound
+
+    void release(u64 base);
+
+    // While a handler runs: what it releases, its own range perhaps, lives on until the outermost one has returned.
+    class InHandler {
+      public:
+        explicit InHandler(Bus& bus) : bus_(bus) { ++bus_.handlers_; }
+        ~InHandler() {
+            if (--bus_.handlers_ == 0 && !bus_.released_.empty()) bus_.released_.clear();
+        }
+
+      private:
+        Bus& bus_;
+    };
+
+    // What `find` answered lately: guests poll the same few registers.
+    struct Found {
+        u64 address = 0, base = 0;
+        const Range* range = nullptr;
+    };
+    static constexpr size_t kFound = 64;
+    void forget() { found_.fill({}); }
 
     Log& log_;
     std::string name_;
-    std::map<u64, std::shared_ptr<Range>> ranges_;  // shared: a handler may release its own range while it runs
+    u64 noted_together_;
+    std::set<u64> noted_reads_;  // first addresses of runs
+    std::set<u64> noted_writes_;
+    std::map<u64, std::unique_ptr<Range>> ranges_;
+    mutable std::array<Found, kFound> found_;
+    unsigned handlers_ = 0;
+    std::vector<std::unique_ptr<Range>> released_;
 };
 
 }  // namespace lodge

@@ -21,16 +21,19 @@ void InputQueue::push(Item item) {
     {
         std::lock_guard lock(mutex_);
         items_.push_back(std::move(item));
+        any_.store(true, std::memory_order_relaxed);
     }
     filled_.notify_one();
     if (kick_) kick_();
 }
 
 bool InputQueue::apply_all(u64 position) {
+    if (!any_.load(std::memory_order_relaxed)) return false;
     std::deque<Item> due;
     {
         std::lock_guard lock(mutex_);
         due.swap(items_);
+        any_.store(false, std::memory_order_relaxed);
     }
     for (Item& item : due) {
         if (item.command) {

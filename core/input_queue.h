@@ -3,6 +3,7 @@
 // instructions retired at that moment. An input is data (source, bytes), so that it can be recorded and replayed.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -61,6 +62,7 @@ class InputQueue {
     mutable std::mutex mutex_;
     std::condition_variable filled_;
     std::deque<Item> items_;
+    std::atomic<bool> any_ = false;  // items_ is not empty: the run loop asks some 10'000 times a second
     std::function<void()> kick_;
     std::function<void(const Stamped&)> observe_;
 };

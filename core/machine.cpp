@@ -8,10 +8,15 @@ namespace lodge {
 
 namespace {
 
-// Realtime: how many instructions run between two looks at the clock, a fraction of a millisecond.
-constexpr u64 kRealtimeSlice = 20'000;
+// Realtime: as many instructions run between two looks at the clock as take about this long. A timer is late by as
+// much.
+constexpr u64 kShortestSlice = 50'000, kLongestSlice = 200'000;  // nanoseconds of the host's
+constexpr u64 kFewestInSlice = 5'000, kMostInSlice = 1'000'000;
 // Virtual: how many at most before posted inputs are looked at.
 constexpr u64 kVirtualSlice = 1'000'000;
+
+// Of unclaimed memory one read and one write is noted for each 64 KiB, the unit in which firmware hands out ROM areas.
+constexpr u64 kMemoryNotedTogether = 64 * kKiB;
 
 // --- Memory in a saved state: (u64 page number, page) for every backing page that is not zero, then ~0.
 constexpr u64 kEndOfPages = ~u64{0};
@@ -66,7 +71,12 @@ u64 entropy(ClockMode mode) {
 }  // namespace
 
 Machine::Machine(const MachineConfig& config, Log& log)
-    : log_(log), config_(config), clock_(config.clock), scheduler_(clock_), ports_(log, "port"), mmio_(log, "memory") {}
+    : log_(log),
+      config_(config),
+      clock_(config.clock),
+      scheduler_(clock_),
+      ports_(log, "port"),
+      mmio_(log, "memory", kMemoryNotedTogether) {}
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Log& log) {
     std::unique_ptr<Machine> machine(new Machine(config, log));
@@ -142,9 +152,11 @@ void Machine::round() {
     }
     if (result_) return;
 
-    const u64 started = speed_ < kFullSpeed ? GuestClock::host_now() : 0;
+    const u64 started = GuestClock::host_now();
     const ExitReason exit = executor_->run(budget());
-    if (speed_ < kFullSpeed) rest(GuestClock::host_now() - started);
+    const u64 taken = GuestClock::host_now() - started;
+    if (exit == ExitReason::budget) fit_slice(taken);
+    if (speed_ < kFullSpeed) rest(taken);
     switch (exit) {
         case ExitReason::budget:
         case ExitReason::kicked:
@@ -160,9 +172,16 @@ void Machine::round() {
 
 u64 Machine::budget() const {
     const u64 left = until_ - cpu_->state.retired;
-    if (clock_.mode() == ClockMode::realtime) return std::min(kRealtimeSlice, left);
+    if (clock_.mode() == ClockMode::realtime) return std::min(slice_, left);
     const u64 now = clock_.now(), next = scheduler_.next();
     return next <= now ? 1 : std::min({next - now, kVirtualSlice, left});
+}
+
+void Machine::fit_slice(u64 host_nanoseconds) {
+    if (host_nanoseconds < kShortestSlice)
+        slice_ = std::min(slice_ * 2, kMostInSlice);
+    else if (host_nanoseconds > kLongestSlice)
+        slice_ = std::max(slice_ / 2, kFewestInSlice);
 }
 
 void Machine::set_speed(u64 millipercent) {

@@ -48,10 +48,13 @@ class Machine final : public MachineControl {
     Bus& mmio() { return mmio_; }
     PhysicalMemory& memory() { return *memory_; }
     Cpu& cpu() { return *cpu_; }
+    const Cpu& cpu() const { return *cpu_; }
 
     // Devices are reset and saved in this order. They outlive the machine's last run.
     void add_device(Device& device) { devices_.push_back(&device); }
     void set_executor(std::unique_ptr<Executor> executor) { executor_ = std::move(executor); }
+
+    const Executor& executor() const { return *executor_; }
 
     // RESET: every device, then the CPU, then `after_reset` (a direct boot puts its kernel back).
     void reset();
@@ -90,6 +93,8 @@ class Machine final : public MachineControl {
     void round();
     // How many instructions the executor may run before the loop must look around.
     u64 budget() const;
+    // Realtime: a round of so many nanoseconds was too short or too long.
+    void fit_slice(u64 host_nanoseconds);
     // Slow motion: gives back the host time that the CPU was not entitled to.
     void rest(u64 host_nanoseconds);
     // Nothing to do until the scheduler's next event or an input.
@@ -110,6 +115,7 @@ class Machine final : public MachineControl {
     std::function<void()> after_reset_;
     bool paused_ = false;
     u64 speed_ = kFullSpeed;
+    u64 slice_ = 20'000;  // instructions in a round on the realtime clock
     bool reset_requested_ = false;
     u64 until_ = kNever;  // of run_until
     std::optional<RunResult> result_;

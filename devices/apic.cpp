@@ -460,6 +460,7 @@ u32 LocalApic::read_register(unsigned index) {
         case kInitialCount:
             return initial_count_;
         case kCurrentCount:
+            settle_timer();
             return current_count();
         case kDivide:
             return divide_;
@@ -522,6 +523,7 @@ void LocalApic::write_spurious(u32 value) {
 }
 
 void LocalApic::write_lvt(unsigned index, u32 value) {
+    if (index == kLvtTimer) settle_timer();
     const u32 count = index == kLvtTimer ? current_count() : 0;
     lvt_[index] = (value & kLvtWritable[index]) | (lvt_[index] & kRemoteIrr);
     if (!enabled()) lvt_[index] |= kMasked;
@@ -550,6 +552,7 @@ u32 LocalApic::current_count() const {
 }
 
 void LocalApic::write_initial_count(u32 value) {
+    settle_timer();
     initial_count_ = value;
     timer_running_ = value != 0;
     timer_.cancel();
@@ -557,6 +560,7 @@ void LocalApic::write_initial_count(u32 value) {
 }
 
 void LocalApic::write_divide(u32 value) {
+    settle_timer();
     const u32 count = current_count();
     divide_ = value & 0x0B;
     if (timer_running_) continue_timer(count);
@@ -568,6 +572,14 @@ void LocalApic::continue_timer(u32 count) {
     const u64 now = scheduler_.now();
     timer_start_ = now - (initial_count_ - count) * timer_tick();
     timer_.schedule_at(std::max(timer_start_ + timer_period(), now + 1));
+}
+
+// On the realtime clock the count may reach zero a little before the scheduler comes to tell: whoever looks at the
+// timer or changes it then finds it expired, under the programming that it had.
+void LocalApic::settle_timer() {
+    if (!timer_running_ || scheduler_.now() < timer_start_ + timer_period()) return;
+    timer_.cancel();
+    timer_expired();
 }
 
 void LocalApic::timer_expired() {

@@ -119,6 +119,7 @@ class LocalApic final : public Device, public IrqInput, public InterruptControll
     u64 timer_period() const { return initial_count_ * timer_tick(); }
     u32 current_count() const;
     void continue_timer(u32 count);
+    void settle_timer();
     void timer_expired();
     bool external_pending() const;
     std::optional<u8> deliverable() const;

@@ -82,7 +82,7 @@ Result<Kernel> parse_kernel(std::span<const u8> file) {
     if (code >= file.size()) return not_a_kernel("truncated");
     kernel.code = file.subspan(code);
     kernel.load_address = kernel.field<u32>(kCode32Start);
-    if (kernel.load_address < kMiB) return not_a_kernel("bad load address");
+    if (kernel.load_address < kMiB) return not_a_kernel("it has no 32-bit entry; boot it from a disk");
     kernel.initrd_most = kernel.field<u32>(kInitrdAddressMost);
     kernel.command_line_size = kernel.version >= 0x0206 ? kernel.field<u32>(kCommandLineSize) : 255;
     kernel.end = u64{kernel.load_address} + kernel.code.size();

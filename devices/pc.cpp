@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "devices/ata_identify.h"
+
 namespace lodge {
 
 namespace {
@@ -33,7 +35,7 @@ constexpr u8 kCmosExtendedMemory2 = 0x30;  // the same
 constexpr u8 kCmosMemoryAbove16M = 0x34;   // 16 bits, 64 KiB above 16 MiB
 constexpr u8 kCmosMemoryAbove4G = 0x5B;    // 24 bits, 64 KiB above 4 GiB
 constexpr u8 kCmosBootFlags = 0x38;        // bits 7:4 third boot source; bit 0: boot floppies without signature too
-constexpr u8 kCmosDiskTranslation = 0x39;  // two bits for each IDE drive: 1 is LBA
+constexpr u8 kCmosDiskTranslation = 0x39;  // two bits for each IDE drive: 0 is none, 1 is LBA
 constexpr u8 kCmosBootOrder = 0x3D;        // first and second boot source
 constexpr u8 kCmosCpus = 0x5F;             // less one
 
@@ -49,6 +51,13 @@ unsigned cmos_boot_code(BootSource source) {
             return 4;
     }
     return 0;
+}
+
+// SeaBIOS's LBA translation has 16 heads at least, and no cylinder for a disk of less than 16 tracks of 63 sectors; for
+// others of up to 1024 cylinders it gives the drive's own geometry.
+unsigned cmos_disk_translation(const BlockDevice& disk) {
+    constexpr unsigned kNone = 0, kLba = 1, kMostCylinders = 1024;
+    return ata_geometry(disk.size() / kSectorSize).cylinders <= kMostCylinders ? kNone : kLba;
 }
 
 }  // namespace
@@ -213,10 +222,9 @@ void Pc::describe_disks() {
     constexpr u8 kPs2Mouse = 0x04;
     constexpr u8 kCoprocessor = 0x02;
     cmos_.set(kCmosEquipment, kPs2Mouse | kCoprocessor);
-    constexpr unsigned kTranslateLba = 1;
     unsigned translation = 0;
     for (unsigned i = 0; i < disks_.size(); ++i)
-        if (disks_[i]) translation |= kTranslateLba << (2 * i);
+        if (disks_[i]) translation |= cmos_disk_translation(*disks_[i]) << (2 * i);
     cmos_.set(kCmosDiskTranslation, static_cast<u8>(translation));
 }
 

@@ -168,6 +168,12 @@ void print_registers(const Cpu& cpu) {
                  state.halted ? " halted" : "");
 }
 
+void print_statistics(const Machine& machine, double seconds) {
+    std::fprintf(stderr, "instructions: %lu\nseconds: %.3f\n", machine.cpu().state.retired, seconds);
+    for (const auto& [name, value] : machine.executor().statistics())
+        std::fprintf(stderr, "%s: %lu\n", name.c_str(), value);
+}
+
 Result<int> run_machine(const CLI::App& command, RunConfig& config) {
     LODGE_TRY(read_machine_file(command, config));
     if (config.cpu == "help") {
@@ -196,9 +202,7 @@ Result<int> run_machine(const CLI::App& command, RunConfig& config) {
 
     Session session(**pc, timeout);
     const int status = session.run();
-    if (config.stats)
-        std::fprintf(stderr, "instructions: %llu\nseconds: %.3f\n",
-                     static_cast<unsigned long long>(machine.cpu().state.retired), session.seconds());
+    if (config.stats) print_statistics(machine, session.seconds());
     if (config.verbose) print_registers(machine.cpu());
     if (!config.screenshot.empty()) LODGE_TRY(write_png((*pc)->pc().vga().render(), config.screenshot));
     return status;

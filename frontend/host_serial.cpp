@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 #include "frontend/host_socket.h"
@@ -18,6 +19,9 @@ namespace {
 
 // A pipe that is ready takes this much without blocking (POSIX, PIPE_BUF).
 constexpr size_t kPart = 4096;
+// A guest writes a character at a time. The thread lets this much time pass after the first, so that a line costs a few
+// system calls and wakes nobody's processor for every character.
+constexpr std::chrono::milliseconds kGather(1);
 // How long an abandoned port waits for a reader.
 constexpr int kLastMilliseconds = 500;
 
@@ -41,9 +45,10 @@ void AsyncWriter::write(std::span<const u8> bytes) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return is_abandoned_ || waiting_.size() < kMostWaiting; });
     if (waiting_.size() >= kMostWaiting) return;
+    const bool asleep = waiting_.empty();
     waiting_.insert(waiting_.end(), bytes.begin(), bytes.end());
     lock.unlock();
-    changed_.notify_all();
+    if (asleep) changed_.notify_all();
 }
 
 void AsyncWriter::abandon() {
@@ -79,6 +84,7 @@ void AsyncWriter::run() {
         {
             std::unique_lock lock(mutex_);
             changed_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
+            changed_.wait_for(lock, kGather, [this] { return ending_ || waiting_.size() >= kPart; });
             if (waiting_.empty()) return;
             batch.swap(waiting_);
         }

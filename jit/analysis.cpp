@@ -41,16 +41,11 @@ constexpr u8 count_of(u64 b) {
 }
 
 struct UndefinedFlags {
-    bool multiply, multiply_wide, scan, test, shift, double_shift;
+    bool scan, test, shift, double_shift;
 };
 
 const UndefinedFlags& undefined_flags() {
     static const UndefinedFlags measured = {
-        depends_for_samples([](auto a, auto b, StatusFlags& f) { alu::multiply_signed(a, b, f); }),
-        depends_for_samples([](auto a, auto b, StatusFlags& f) {
-            alu::multiply_wide(a, b, f);
-            alu::multiply_wide_signed(a, b, f);
-        }),
         depends_for_samples([](auto a, auto b, StatusFlags& f) { alu::scan_forward(a, b, f); }) ||
             depends_for_samples([](auto a, auto b, StatusFlags& f) { alu::scan_reverse(a, b, f); }),
         depends_for_samples([](auto a, auto b, StatusFlags& f) { alu::bit_test(a, b, f); }),
@@ -156,10 +151,9 @@ bool keeps_undefined_flags(Opcode opcode) {
         case Opcode::SHLD:
         case Opcode::SHRD:
             return measured.double_shift;
-        case Opcode::IMUL:
-            return measured.multiply || measured.multiply_wide;
+        case Opcode::IMUL:  // the translation clears them (emit_int.cpp)
         case Opcode::MUL:
-            return measured.multiply_wide;
+            return false;
         case Opcode::BSF:
         case Opcode::BSR:
             return measured.scan;
@@ -171,21 +165,6 @@ bool keeps_undefined_flags(Opcode opcode) {
         default:
             return facts(opcode).flags_undefined != 0;
     }
-}
-
-bool division_keeps_flags() {
-    static const bool keeps = [] {
-        for (const u32 before : {0u, kArithmeticFlags}) {
-            StatusFlags flags;
-            flags.set_eflags(before);
-            const u32 was = flags.eflags();
-            alu::divide(alu::Pair<u32>{100, 0}, u32{7}, flags);
-            alu::divide_signed(alu::Pair<u64>{100, 0}, u64{7}, flags);
-            if (flags.eflags() != was) return false;
-        }
-        return true;
-    }();
-    return keeps;
 }
 
 std::vector<InsnFlags> analyse_flags(std::span<const Insn> insns, const std::vector<bool>& native,

@@ -23,9 +23,6 @@ struct InsnFlags {
 // must put the guest's there first. Measured once per process.
 bool keeps_undefined_flags(Opcode opcode);
 
-// Whether this host's DIV and IDIV leave the flags alone.
-bool division_keeps_flags();
-
 // `native[i]`: instruction i is translated to itself, and can fault only as far as `faults[i]` says; any other is
 // executed by the interpreter, which needs all flags.
 std::vector<InsnFlags> analyse_flags(std::span<const Insn> insns, const std::vector<bool>& native,

@@ -172,13 +172,13 @@ void Emitter::emit_binary(const Insn& insn, u32 id, bool writes, bool carries) {
         source = immediate_of(insn, size);
     want_flags(wanted);
     const FlagRecipe recipe = recipe_for(insn);
-    if (high_byte(to.reg, size) || is_pinned(to.reg)) {
-        a_.emit(id, pinned(to.reg, size), source);
-        return flags_are_set(recipe);
-    }
-    const x86::Gp value = in_register(to.reg, size, kTemp1);
-    a_.emit(id, value, source);
-    if (writes) store_spilled(to.reg, size, kTemp1);
+    const bool spilled = !high_byte(to.reg, size) && !is_pinned(to.reg);
+    const x86::Gp value = in_register(to.reg, size, kTemp1);  // the register itself when it is pinned
+    if (id == Inst::kIdTest && source.isMem())
+        a_.emit(id, source, value);  // TEST has no form with memory as its source
+    else
+        a_.emit(id, value, source);
+    if (writes && spilled) store_spilled(to.reg, size, kTemp1);
     flags_are_set(recipe);
 }
 
@@ -213,7 +213,6 @@ void Emitter::emit_multiply(const Insn& insn) {
         source = memory_operand(insn, to.size, false);
     else
         source = place_of(from.reg, to.size);
-    want_flags();
     const bool spilled = !is_pinned(to.reg);
     const x86::Gp target = spilled ? sized(kTemp1, to.size) : pinned(to.reg, to.size);
     if (immediate) {
@@ -223,7 +222,7 @@ void Emitter::emit_multiply(const Insn& insn) {
         a_.emit(Inst::kIdImul, target, source);
     }
     if (spilled) store_spilled(to.reg, to.size, kTemp1);
-    flags_are_set();
+    set_multiply_flags();
 }
 
 // MUL and IMUL with one operand: rDX:rAX or AX.
@@ -234,9 +233,21 @@ void Emitter::emit_multiply_wide(const Insn& insn) {
         source = memory_operand(insn, from.size, false);
     else
         source = place_of(from.reg, from.size);
-    want_flags();
     a_.emit(insn.opcode == Opcode::MUL ? Inst::kIdMul : Inst::kIdImul, source);
-    flags_are_set();
+    set_multiply_flags();
+}
+
+// CF and OF are equal, and the other flags are clear (core/interp/ops_int.cpp).
+void Emitter::set_multiply_flags() {
+    if (!insn_flags().exact) return flags_are_set();
+    constexpr i32 kNone = 0x0200, kBoth = 0x0301;  // as StatusFlags has them
+    a_.seto(kTemp0.r8());
+    a_.movzx(kTemp0.r32(), kTemp0.r8());
+    a_.imul(kTemp0.r32(), kTemp0.r32(), imm((kBoth - kNone)));
+    a_.add(kTemp0.r32(), imm(kNone));
+    a_.mov(LODGE_STATE(status, 2), kTemp0.r16());
+    flags_ = Flags::memory;
+    recipe_ = {};
 }
 
 // What would raise #DE, and the rarer signed divisions, are left to the interpreter. The flags stay.

@@ -155,6 +155,7 @@ class Emitter {
     void emit_unary(const Insn& insn, u32 id, bool sets_flags);
     void emit_multiply(const Insn& insn);
     void emit_multiply_wide(const Insn& insn);
+    void set_multiply_flags();
     void emit_divide(const Insn& insn);
     void emit_exchange(const Insn& insn);
     void emit_exchange_add(const Insn& insn);

@@ -71,7 +71,7 @@ bool is_native_integer(const Insn& insn) {
             return has_plain_operands(insn);
         case Opcode::DIV:
         case Opcode::IDIV:
-            return operands[0].size >= 4 && division_keeps_flags();
+            return operands[0].size >= 2;
         case Opcode::XADD:
         case Opcode::CMPXCHG:
             return is_gpr(operands[1]) && has_plain_operands(insn) && is_pinned(operands[1].reg & 15) &&

@@ -47,6 +47,17 @@ std::vector<Insn> decode_block(std::span<const u8> code, CodeSize size, const Cp
     return insns;
 }
 
+// What the assembler refused.
+class EmissionErrors final : public asmjit::ErrorHandler {
+  public:
+    void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override { message_ = message; }
+    bool seen() const { return !message_.empty(); }
+    const std::string& message() const { return message_; }
+
+  private:
+    std::string message_;
+};
+
 i32 from_state(const Cpu& cpu, const void* field) {
     return static_cast<i32>(static_cast<const u8*>(field) - reinterpret_cast<const u8*>(&cpu.state)) - kStateBias;
 }
@@ -65,7 +76,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       interpreter_(cpu),
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_)),
-      jumps_(kJumpEntries, JumpEntry{0, ~u64{0}, 0, nullptr}),
+      jumps_(kJumpEntries, kNoJump),
       free_(memory_->begin() + aligned(stubs_.bytes)) {
     cpu_.set_code_cache(this);
     cpu_.state.engine.engine = reinterpret_cast<u64>(this);
@@ -96,8 +107,7 @@ ExitReason Translator::run(u64 instructions) {
         Block* block = find();
         if (!block) continue;
         if (block->count > end_ - cpu_.state.retired) {
-            wanted_ = nullptr;
-            interpreter_.step();
+            interpret(nullptr);
             continue;
         }
         if (wanted_) link(*wanted_, *block);
@@ -108,10 +118,13 @@ ExitReason Translator::run(u64 instructions) {
 // Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
 void Translator::interpret(Interpreter::Block* block) {
     wanted_ = nullptr;
-    if (!block || block->count > end_ - cpu_.state.retired)
+    if (!block || block->count > end_ - cpu_.state.retired) {
+        ++counters_.steps;
         interpreter_.step();
-    else
+    } else {
+        ++counters_.cold_blocks;
         interpreter_.run_block(*block);
+    }
 }
 
 // Null: the interpreter has gone on for a while.
@@ -119,7 +132,7 @@ Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && entry.epoch == cpu_.state.engine.epoch) return block_at(entry.code);
+    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry))) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     if (!cold || cold->stays_cold || ++cold->executions < options_.hot) {
         interpret(cold);
@@ -139,6 +152,19 @@ Block* Translator::find() {
     return block;
 }
 
+// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
+bool Translator::still_good(JumpEntry& entry) {
+    constexpr u64 kModeMask = (u64{1} << kModeBits) - 1;
+    const u64 epoch = cpu_.state.engine.epoch;
+    if ((entry.epoch ^ epoch) & kModeMask) return false;
+    const Block* block = block_at(entry.code);
+    if (!block || !lies_in_segment(*block)) return false;
+    const u64 linear = (cpu_.state.segment(Segment::cs).base + entry.ip) & cpu_.state.linear_mask;
+    if (cpu_.fetch_pointer(linear) != cpu_.memory().backing().data() + block->backing) return false;
+    entry.epoch = epoch;
+    return true;
+}
+
 bool Translator::lies_in_segment(const Block& block) const {
     return cpu_.code64() || cpu_.state.ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
 }
@@ -156,7 +182,7 @@ void Translator::enter(Block& block) {
 
 bool Translator::fall_back(const Fallback& fallback) {
     EngineState& engine = cpu_.state.engine;
-    ++counters_.fallbacks;
+    ++counters_.fallbacks[static_cast<size_t>(fallback.insn[0].opcode)];
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining) - fallback.count;
     u64 ip = engine.page_ip + fallback.start;
     if (fallback.insn[0].code_size != CodeSize::bits64) ip &= 0xFFFFFFFF;
@@ -203,10 +229,17 @@ Block* Translator::translate(u64 backing, u64 key) {
 
     asmjit::CodeHolder code;
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
+    EmissionErrors errors;
+    code.setErrorHandler(&errors);
     x86::Assembler assembler(&code);
     Emitter emitter(assembler, context, block, insns, mode);
     emitter.emit();
     emitter.finish();
+    if (errors.seen()) {
+        cpu_.log().write(LogChannel::cpu, LogLevel::warning,
+                         "a block stays interpreted, since it cannot be encoded: %s", errors.message().c_str());
+        return nullptr;
+    }
     const asmjit::CodeBuffer& buffer = code.textSection()->buffer();
     block.size = static_cast<u32>(buffer.size());
     store<Block*>(memory_->writable(at), &block);
@@ -261,6 +294,7 @@ void Translator::drop(Block& block) {
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
+    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
     std::erase(regions_[block.region], &block);
     const auto found = blocks_.find(block.key);
     buried_.push_back(std::move(found->second));
@@ -282,6 +316,8 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
             cpu_.memory().mark_code(backing_page, first, block->bytes);
         }
     }
+    // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
+    if (kept.size() != found->second.size()) cpu_.next_fetch_epoch();
     if (kept.empty())
         pages_.erase(found);
     else
@@ -308,8 +344,35 @@ void Translator::evict_region(unsigned region) {
         drop(*block);
     }
     buried_.clear();
+    std::fill(jumps_.begin(), jumps_.end(), kNoJump);  // their code is about to be overwritten
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
+}
+
+// --- Statistics
+
+std::vector<std::pair<std::string, u64>> Translator::statistics() const {
+    constexpr size_t kMostFallbacks = 24;
+    std::vector<std::pair<std::string, u64>> lines = {
+        {"translated blocks", counters_.translated_blocks},
+        {"translated instructions", counters_.translated_instructions},
+        {"host code bytes", counters_.code_bytes},
+        {"blocks dropped", counters_.dropped_blocks},
+        {"regions evicted", counters_.evictions},
+        {"links made", counters_.links},
+        {"entries into translated code", counters_.entries},
+        {"cold blocks interpreted", counters_.cold_blocks},
+        {"instructions stepped", counters_.steps},
+        {"TLB misses", cpu_.tlb_misses},
+    };
+    std::vector<std::pair<std::string, u64>> fallbacks;
+    for (size_t i = 0; i < kOpcodeCount; ++i)
+        if (counters_.fallbacks[i])
+            fallbacks.emplace_back("fallback " + std::string(name_of(static_cast<Opcode>(i))), counters_.fallbacks[i]);
+    std::sort(fallbacks.begin(), fallbacks.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+    if (fallbacks.size() > kMostFallbacks) fallbacks.resize(kMostFallbacks);
+    lines.insert(lines.end(), fallbacks.begin(), fallbacks.end());
+    return lines;
 }
 
 }  // namespace lodge::jit

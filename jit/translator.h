@@ -29,9 +29,11 @@ class Translator final : public Executor, private CodeCache {
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
-        u64 entries = 0;    // from here into translated code
-        u64 links = 0;      // made
-        u64 fallbacks = 0;  // instructions that translated code left to the interpreter
+        u64 entries = 0;                            // from here into translated code
+        u64 links = 0;                              // made
+        std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
+        u64 cold_blocks = 0;                        // runs of the interpreter's blocks
+        u64 steps = 0;                              // of single instructions
         u64 evictions = 0, dropped_blocks = 0;
     };
 
@@ -40,6 +42,7 @@ class Translator final : public Executor, private CodeCache {
 
     ExitReason run(u64 instructions) override;
     const Counters& counters() const { return counters_; }
+    std::vector<std::pair<std::string, u64>> statistics() const override;
 
     // For the stubs: executes the instruction by the interpreter. True: translated code must be left.
     bool fall_back(const Fallback& fallback);
@@ -52,6 +55,7 @@ class Translator final : public Executor, private CodeCache {
         u8* code;
     };
     static_assert(sizeof(JumpEntry) == kJumpEntryBytes);
+    static constexpr JumpEntry kNoJump{0, ~u64{0}, 0, nullptr};
 
     Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory);
 
@@ -62,6 +66,7 @@ class Translator final : public Executor, private CodeCache {
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.
     Block* translate(u64 backing, u64 key);
+    bool still_good(JumpEntry& entry);
     bool lies_in_segment(const Block& block) const;
     void enter(Block& block);
     void interpret(Interpreter::Block* block);

@@ -188,6 +188,7 @@ bool Cpu::probe(Segment which, u64 offset, unsigned size, bool write) {
 }
 
 const u8* Cpu::fetch_pointer(u64 linear) {
+    fetched_.set(Tlb::index(linear));
     const TlbEntry& entry = tlb_->entry(linear);
     if (linear - entry.fetch_tag < kPageSize)
         return reinterpret_cast<const u8*>(entry.host_page + (linear & kPageMask));

@@ -119,10 +119,10 @@ bool Cpu::invalidate_pcid(u64 type, u64 pcid, u64 linear) {
 
 namespace {
 
-constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrBiosSign = 0x8B, kMsrMtrrCap = 0xFE,
-              kMsrArchCapabilities = 0x10A, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176,
-              kMsrMcgCap = 0x179, kMsrMcgStatus = 0x17A, kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200,
-              kMsrPat = 0x277, kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
+constexpr u32 kMsrTsc = 0x10, kMsrPlatformId = 0x17, kMsrApicBase = 0x1B, kMsrTscAdjust = 0x3B, kMsrBiosSign = 0x8B,
+              kMsrMtrrCap = 0xFE, kMsrArchCapabilities = 0x10A, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175,
+              kMsrSysenterEip = 0x176, kMsrMiscEnable = 0x1A0, kMsrMtrrVariable = 0x200, kMsrPat = 0x277,
+              kMsrMtrrDefType = 0x2FF, kMsrEfer = 0xC0000080;
 
 // IA32_ARCH_CAPABILITIES: an interpreter does not run ahead of its checks, and has no buffers to leak from. RDCL_NO,
 // SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO,
@@ -167,6 +167,10 @@ bool Cpu::read_msr(u32 index, u64& value) {
         value = mtrr_variable_[index - kMsrMtrrVariable];
         return true;
     }
+    if (MachineCheck::holds(index) && (model_.features_edx & kCpuidMca)) {
+        value = machine_check_.read(index);
+        return true;
+    }
     if (model_.extended_edx & kCpuidLm) {
         bool known = false;
         const bool ok = read_long_msr(index, value, known);
@@ -177,14 +181,16 @@ bool Cpu::read_msr(u32 index, u64& value) {
         case kMsrTsc:
             value = tsc();
             return true;
+        case kMsrTscAdjust:
+            if (!(model_.structured_ebx & kCpuidTscAdjust)) return raise_gp(0);
+            value = tsc_adjust_;
+            return true;
         case kMsrApicBase:
             if (!apic_ || !has(kCpuidApic)) return raise_gp(0);
             value = apic_->base_msr();
             return true;
         case kMsrPlatformId:  // platform 0; what updates microcode reads it beside the next
         case kMsrBiosSign:
-        case kMsrMcgCap:
-        case kMsrMcgStatus:
             value = 0;
             return true;
         case kMsrMtrrCap:
@@ -222,6 +228,12 @@ bool Cpu::read_msr(u32 index, u64& value) {
     }
 }
 
+// A write of either register adds to both (SDM vol. 3, 17.17.3 "Time-Stamp Counter Adjustment").
+void Cpu::adjust_tsc(u64 by) {
+    tsc_offset_ += by;
+    tsc_adjust_ += by;
+}
+
 bool Cpu::write_msr(u32 index, u64 value) {
     if (const int fixed = fixed_mtrr(index); fixed >= 0 && (model_.features_edx & kCpuidMtrr)) {
         if (!valid_memory_types(value, false)) return raise_gp(0);
@@ -233,6 +245,8 @@ bool Cpu::write_msr(u32 index, u64 value) {
         mtrr_variable_[index - kMsrMtrrVariable] = value;
         return true;
     }
+    if (MachineCheck::holds(index) && (model_.features_edx & kCpuidMca))
+        return machine_check_.write(index, value) || raise_gp(0);
     if (model_.extended_edx & kCpuidLm) {
         bool known = false;
         const bool ok = write_long_msr(index, value, known);
@@ -241,13 +255,16 @@ bool Cpu::write_msr(u32 index, u64 value) {
     const auto has = [&](u32 feature) { return (model_.features_edx & feature) != 0; };
     switch (index) {
         case kMsrTsc:
-            tsc_offset_ += value - tsc();
+            adjust_tsc(value - tsc());
+            return true;
+        case kMsrTscAdjust:
+            if (!(model_.structured_ebx & kCpuidTscAdjust)) return raise_gp(0);
+            adjust_tsc(value - tsc_adjust_);
             return true;
         case kMsrApicBase:
             if (!apic_ || !has(kCpuidApic) || !apic_->set_base_msr(value)) return raise_gp(0);
             return true;
         case kMsrBiosSign:
-        case kMsrMcgStatus:
             return true;
         case kMsrSysenterCs:
             if (!has(kCpuidSep)) return raise_gp(0);

@@ -23,6 +23,7 @@ void Cpu::reset() {
     state.fpu = FpuState{};
     state.efer = 0;
     tsc_offset_ = 0 - clock_.tsc();
+    tsc_adjust_ = 0;
     sysenter_cs_ = sysenter_esp_ = sysenter_eip_ = 0;
     star_ = lstar_ = cstar_ = flag_mask_ = kernel_gs_base_ = tsc_aux_ = 0;
     pat_ = 0x0007040600070406;
@@ -30,6 +31,7 @@ void Cpu::reset() {
     for (u64& value : mtrr_fixed_) value = 0;
     for (u64& value : mtrr_variable_) value = 0;
     misc_enable_ = 1;
+    machine_check_.reset();
     xcr0_ = kXcr0X87;
     state.cr0 = 0;
     a20_ = true;
@@ -143,7 +145,7 @@ void Cpu::mode_changed() {
     if (cs.base != code_base_ || cs.limit != code_limit_) {
         code_base_ = cs.base;
         code_limit_ = cs.limit;
-        ++generation_;
+        next_generation();
     }
     fetch_epoch = generation_ << 8 | static_cast<u64>(state.cpl) << 4 | static_cast<u64>(code_size());
 }
@@ -155,13 +157,15 @@ void Cpu::flush_tlb(bool global_too) {
         else
             tlb->clear_non_global();
     }
-    ++generation_;
+    next_generation();
     mode_changed();
 }
 
 void Cpu::invalidate_page(u64 linear) {
-    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) tlb->clear_page(linear);
-    ++generation_;
+    bool large = false;
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) large |= tlb->clear_page(linear);
+    if (!fetched_.test(Tlb::index(linear)) && !large) return;
+    next_generation();
     mode_changed();
 }
 
@@ -246,7 +250,7 @@ void fpu_state(StateIo& io, FpuState& fpu) {
 void Cpu::save_or_load(StateIo& io) {
     static constexpr std::string_view kSegmentNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
     u32 attention_bits = attention.load() & ~kAttentionKick;
-    io.section("cpu", 2, [&] {
+    io.section("cpu", 3, [&] {
         io.field("gpr", state.gpr);
         io.field("ip", state.ip);
         io.field("status_low", state.status.low);
@@ -275,6 +279,7 @@ void Cpu::save_or_load(StateIo& io) {
         io.field("waiting_for_startup", waiting_for_startup_);
         io.field("pdptr", pdptr_);
         io.field("tsc_offset", tsc_offset_);
+        io.field("tsc_adjust", tsc_adjust_);
         io.field("sysenter_cs", sysenter_cs_);
         io.field("sysenter_esp", sysenter_esp_);
         io.field("sysenter_eip", sysenter_eip_);
@@ -289,6 +294,7 @@ void Cpu::save_or_load(StateIo& io) {
         io.field("mtrr_fixed", mtrr_fixed_);
         io.field("mtrr_variable", mtrr_variable_);
         io.field("misc_enable", misc_enable_);
+        machine_check_.state(io);
         io.field("xcr0", xcr0_);
         io.field("random", random_);
     });

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <bitset>
 #include <optional>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "core/clock.h"
 #include "core/cpu/cpu_model.h"
 #include "core/cpu/exception.h"
+#include "core/cpu/machine_check.h"
 #include "core/cpu/state.h"
 #include "core/cpu/tlb.h"
 #include "core/device.h"
@@ -25,12 +27,13 @@ namespace lodge {
 constexpr u32 kAttentionInterrupt = 0x01;  // INTR is high and EFLAGS.IF is set
 constexpr u32 kAttentionNmi = 0x02;
 constexpr u32 kAttentionInit = 0x04;
-constexpr u32 kAttentionShadow = 0x08;    // STI or MOV SS: one instruction without interrupts
-constexpr u32 kAttentionSingle = 0x10;    // TF, RF or code breakpoints: instruction by instruction
-constexpr u32 kAttentionTrap = 0x20;      // a debug trap is to be delivered before the next instruction
-constexpr u32 kAttentionHalted = 0x40;    // HLT, or waiting for SIPI
-constexpr u32 kAttentionShutdown = 0x80;  // triple fault
-constexpr u32 kAttentionKick = 0x100;     // somebody wants the engine to return (any thread)
+constexpr u32 kAttentionShadow = 0x08;     // STI or MOV SS: one instruction without interrupts
+constexpr u32 kAttentionSingle = 0x10;     // TF, RF or code breakpoints: instruction by instruction
+constexpr u32 kAttentionTrap = 0x20;       // a debug trap is to be delivered before the next instruction
+constexpr u32 kAttentionHalted = 0x40;     // HLT, or waiting for SIPI
+constexpr u32 kAttentionShutdown = 0x80;   // triple fault
+constexpr u32 kAttentionKick = 0x100;      // somebody wants the engine to return (any thread)
+constexpr u32 kAttentionNewStack = 0x200;  // beside kAttentionShadow: SS was loaded, no debug exceptions either
 
 // Whoever keeps decoded or translated code.
 class CodeCache {
@@ -247,7 +250,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     // The part of it that does not depend on CPL and code size: counts what may change where code is found.
     u64 generation() const { return generation_; }
     void next_fetch_epoch() {
-        ++generation_;
+        next_generation();
         mode_changed();
     }
 
@@ -326,6 +329,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     void single_step_trap();
     // Delivers the noted traps.
     void take_trap();
+    // The noted traps, if any, are told by a #DB that is being delivered anyway.
+    void merge_pending_trap();
     u64 pending_dr6 = 0;
 
     // A debugger's view: linear to physical without side effects; nothing when not mapped.
@@ -445,6 +450,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool iret_long(unsigned operand_size);
     bool load_outer_context(u16 selector, const Descriptor& code, u64 ip, u16 ss, u64 pointer);
     bool call_gate_long(u16 gate_selector, bool call, u64 next_ip);
+    void adjust_tsc(u64 by);
     bool read_long_msr(u32 index, u64& value, bool& known);
     bool write_long_msr(u32 index, u64 value, bool& known);
     bool noncanonical(u64 linear);
@@ -472,7 +478,14 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool debug_register_index(unsigned& index);
     bool data_breakpoint_in_page(u64 linear) const;
     u64 generation_ = 0;  // of fetch_epoch
-    u64 code_base_ = 0;   // CS base and limit that fetch_epoch stands for
+    // Pages, by their index in the TLB, that code was fetched from in this generation: to invalidate any other page
+    // changes nothing for code.
+    std::bitset<Tlb::kEntries> fetched_;
+    void next_generation() {
+        ++generation_;
+        fetched_.reset();
+    }
+    u64 code_base_ = 0;  // CS base and limit that fetch_epoch stands for
     u32 code_limit_ = 0;
     bool was_code64_ = false;
 
@@ -494,6 +507,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool waiting_for_startup_ = false;
     u64 pdptr_[4] = {};
     u64 tsc_offset_ = 0;
+    u64 tsc_adjust_ = 0;  // IA32_TSC_ADJUST: what has been added to the TSC since reset
     u64 sysenter_cs_ = 0, sysenter_esp_ = 0, sysenter_eip_ = 0;
     u64 star_ = 0, lstar_ = 0, cstar_ = 0, flag_mask_ = 0, kernel_gs_base_ = 0, tsc_aux_ = 0;
     u64 pat_ = 0x0007040600070406;
@@ -501,6 +515,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     u64 mtrr_fixed_[11] = {};
     u64 mtrr_variable_[16] = {};
     u64 misc_enable_ = 1;
+    MachineCheck machine_check_;
     u64 xcr0_ = kXcr0X87;
     u64 random_ = 0;
     // While the CPU looks at its own structures (descriptor tables, TSS), whatever CPL is: SDM vol. 3, 4.6.1.

@@ -31,8 +31,8 @@ CpuModel make_pentium3() {
     model.name = "pentium3";
     model.family_model_stepping = 0x6B1;  // Tualatin
     model.features_edx = kCpuidFpu | kCpuidDe | kCpuidPse | kCpuidTsc | kCpuidMsr | kCpuidPae | kCpuidCx8 | kCpuidApic |
-                         kCpuidSep | kCpuidMtrr | kCpuidPge | kCpuidCmov | kCpuidPat | kCpuidPse36 | kCpuidMmx |
-                         kCpuidFxsr | kCpuidSse;
+                         kCpuidMce | kCpuidSep | kCpuidMtrr | kCpuidPge | kCpuidMca | kCpuidCmov | kCpuidPat |
+                         kCpuidPse36 | kCpuidMmx | kCpuidFxsr | kCpuidSse;
     model.highest_leaf = 2;
     model.physical_bits = 36;
     model.brand = "lodge pentium3";
@@ -68,13 +68,15 @@ CpuModel make_x86_64() {
 CpuModel make_x86_64_v2() {
     CpuModel model = make_x86_64();
     model.name = "x86-64-v2";
-    model.family_model_stepping = 0x206A1;
+    // Gemini Lake: its features come nearest, and no system's driver takes it for a processor with a memory
+    // controller's counters to set up, as Linux's does any Core from Nehalem on.
+    model.family_model_stepping = 0x706A1;
     model.features_ecx = kCpuidSse3 | kCpuidPclmulqdq | kCpuidSsse3 | kCpuidCx16 | kCpuidPcid | kCpuidSse41 |
                          kCpuidSse42 | kCpuidMovbe | kCpuidPopcnt | kCpuidAes | kCpuidXsave | kCpuidRdrand;
     model.extended_edx |= kCpuidRdtscp | kCpuidPage1Gb;
     model.extended_ecx = kCpuidLahf64 | kCpuidPrefetchw;
-    model.structured_ebx = kCpuidFsgsbase | kCpuidSmep | kCpuidErms | kCpuidInvpcid | kCpuidRdseed | kCpuidSmap |
-                           kCpuidClflushopt | kCpuidClwb | sha_of_host();
+    model.structured_ebx = kCpuidFsgsbase | kCpuidTscAdjust | kCpuidSmep | kCpuidErms | kCpuidInvpcid | kCpuidRdseed |
+                           kCpuidSmap | kCpuidClflushopt | kCpuidClwb | sha_of_host();
     model.structured_ecx = kCpuidUmip | kCpuidRdpid;
     model.structured_edx |= kCpuidFsrm;
     model.xsave_eax = kCpuidXsaveopt | kCpuidXsavec | kCpuidXgetbv1;

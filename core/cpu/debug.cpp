@@ -5,6 +5,8 @@ namespace lodge {
 
 namespace {
 
+// B0..B3 tell of the last #DB alone; the processor never clears the others (SDM vol. 3, 17.2.3, and what it does).
+constexpr u64 kDr6Hits = 0xF;
 constexpr u64 kDr6Single = 1u << 14;
 constexpr u64 kDr6Access = 1u << 13;
 
@@ -39,7 +41,7 @@ bool Cpu::take_code_breakpoint(u64 linear) {
     u64 hit = 0;
     for (unsigned i = 0; i < 4; ++i)
         if (condition(state.dr[7], i) == 0 && state.dr[i] == linear) hit |= u64{1} << i;
-    state.dr[6] |= hit;
+    state.dr[6] = replace_bits<u64>(state.dr[6], kDr6Hits, hit);
     raise(Exception::DB);
     fault_->code_breakpoint = true;
     return false;
@@ -88,11 +90,17 @@ void Cpu::single_step_trap() {
     trap_after(kDr6Single);
 }
 
-void Cpu::take_trap() {
-    clear_attention(kAttentionTrap | kAttentionHalted);  // a stepped HLT goes on
-    state.halted = false;
-    state.dr[6] |= pending_dr6;
+void Cpu::merge_pending_trap() {
+    if (!pending_dr6) return;
+    clear_attention(kAttentionTrap);
+    state.dr[6] = (state.dr[6] & ~kDr6Hits) | pending_dr6;
     pending_dr6 = 0;
+}
+
+void Cpu::take_trap() {
+    clear_attention(kAttentionHalted);  // a stepped HLT goes on
+    state.halted = false;
+    merge_pending_trap();
     raise(Exception::DB);
     deliver_fault_as(/*trap=*/true);
 }

@@ -119,14 +119,19 @@ void Cpu::load_code_segment(u16 selector, const Descriptor& descriptor, unsigned
     mode_changed();
 }
 
-// On a return to an outer level, data segments that it may not use become null (SDM vol. 2, "RET").
+// On a return to an outer level, data segments that it may not use become null (SDM vol. 2, "RET"). Their bases stay: a
+// kernel's IA32_GS_BASE outlives an IRET that takes the selector away.
 void Cpu::invalidate_data_segments_for(unsigned cpl) {
     for (Segment which : {Segment::es, Segment::ds, Segment::fs, Segment::gs}) {
         const SegmentState& segment = state.segment(which);
         if (segment.attributes & kSegmentUnusable) continue;
         const bool conforming = (segment.attributes & kSegmentCode) && (segment.attributes & kSegmentConforming);
         const unsigned dpl = (segment.attributes >> kSegmentDplShift) & 3;
-        if (!conforming && dpl < cpl) load_null(which, 0);
+        if (conforming || dpl >= cpl) continue;
+        const u64 base = segment.descriptor_base;
+        load_null(which, 0);
+        state.segment(which).descriptor_base = base;
+        update_spans(state.segment(which));
     }
 }
 

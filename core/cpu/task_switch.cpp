@@ -114,8 +114,10 @@ bool Cpu::enter_task(const TaskImage& image, bool wide, std::optional<u32> error
         flush_tlb(false);
     }
     state.ip = image.ip;
-    set_eflags(static_cast<u32>(wide ? image.flags : replace_bits<u64>(eflags(), 0xFFFF, image.flags)));
-    for (unsigned i = 0; i < 8; ++i) state.gpr[i] = image.gpr[i];
+    // Those of a 16-bit TSS have no upper half: VM, RF and AC of the old task end with it.
+    set_eflags(static_cast<u32>(image.flags));
+    // A 16-bit TSS leaves the upper halves undefined in the manuals; the 80386 fills them with ones.
+    for (unsigned i = 0; i < 8; ++i) state.gpr[i] = wide ? image.gpr[i] : image.gpr[i] | 0xFFFF0000;
     state.dr[7] &= ~u64{0x155};  // local breakpoints
     update_single_attention();
 

@@ -50,14 +50,18 @@ void Tlb::clear_non_global() {
 }
 
 // The entry stays in the log, so that no entry is ever logged twice.
-void Tlb::clear_page(u64 linear) {
+bool Tlb::clear_page(u64 linear) {
     stack_cell_ = {};
     const Range& range = large_[linear >> 63];
-    if (linear >= range.first && linear <= range.last) return clear();
+    if (linear >= range.first && linear <= range.last) {
+        clear();
+        return true;
+    }
     const unsigned at = index(linear);
     const bool logged = filled_[at];
     invalidate(at);
     filled_[at] = logged;
+    return false;
 }
 
 void Tlb::forbid_writes(const u8* host_page) {

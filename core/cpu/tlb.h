@@ -51,8 +51,8 @@ class Tlb {
     void clear();
     // As a load of CR3 does: pages that are not global.
     void clear_non_global();
-    // The guest's page around `linear`, all of it: where large pages have been, everything goes.
-    void clear_page(u64 linear);
+    // The guest's page around `linear`, all of it: where large pages have been, everything goes, and true is returned.
+    bool clear_page(u64 linear);
     // Forgets the right to write through this host page (an address in the backing, 4096-aligned).
     void forbid_writes(const u8* host_page);
 

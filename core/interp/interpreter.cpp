@@ -105,10 +105,10 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         return false;
     }
     if (attention & kAttentionShadow) {
-        cpu_.clear_attention(kAttentionShadow);
+        cpu_.clear_attention(kAttentionShadow | kAttentionNewStack);
         if (!(attention & kAttentionHalted)) {
             if (attention & kAttentionSingle)
-                step_watched();
+                step_watched(attention & kAttentionNewStack);
             else
                 step();
             return false;
@@ -128,7 +128,7 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         return true;
     }
     if (attention & kAttentionSingle)
-        step_watched();
+        step_watched(false);
     else
         step();  // an NMI that is blocked
     return false;
@@ -193,8 +193,9 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
     place_sentinel(block->instructions[count], decoded[count - 1]);
     decoded_ += count;
     const u64 page = backing / kPageSize;
-    cpu_.memory().mark_code(page, static_cast<unsigned>(backing & kPageMask), static_cast<unsigned>(offset));
-    page_keys_[page].push_back(key);
+    const Extent extent{key, static_cast<u16>(backing & kPageMask), block->bytes};
+    cpu_.memory().mark_code(page, extent.offset, extent.bytes);
+    page_code_[page].push_back(extent);
     return (blocks_[key] = std::move(block)).get();
 }
 
@@ -205,33 +206,40 @@ void Interpreter::bury(u64 key) {
     blocks_.erase(found);
 }
 
+// Pages that hold both code and data are written to all the time, mostly near code and not into it: then nothing is
+// dropped, and whatever was looked up stays valid.
 void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) {
-    cpu_.memory().forget_code(backing_page);
-    cpu_.next_fetch_epoch();
-    const auto found = page_keys_.find(backing_page);
-    if (found == page_keys_.end()) return;
-    std::vector<u64> kept;
-    for (const u64 key : found->second) {
-        const Block& block = *blocks_[key];
-        const unsigned first = static_cast<unsigned>((key >> 4) & kPageMask);
-        if (first < offset + length && offset < first + block.bytes)
-            bury(key);
-        else
-            kept.push_back(key);
+    const auto written = [&](const Extent& extent) {
+        return extent.offset < offset + length && offset < unsigned{extent.offset} + extent.bytes;
+    };
+    PhysicalMemory& memory = cpu_.memory();
+    const auto found = page_code_.find(backing_page);
+    if (found == page_code_.end()) {
+        cpu_.next_fetch_epoch();
+        return memory.forget_code(backing_page);
     }
-    for (const u64 key : kept)
-        cpu_.memory().mark_code(backing_page, static_cast<unsigned>((key >> 4) & kPageMask), blocks_[key]->bytes);
-    if (kept.empty())
-        page_keys_.erase(found);
-    else
-        found->second = std::move(kept);
+    std::vector<Extent>& extents = found->second;
+    if (std::none_of(extents.begin(), extents.end(), written)) return;
+    cpu_.next_fetch_epoch();
+    // The page stays watched, so that no TLB is searched for it.
+    memory.clear_code_marks(backing_page);
+    for (const Extent& extent : extents) {
+        if (written(extent))
+            bury(extent.key);
+        else
+            memory.mark_code(backing_page, extent.offset, extent.bytes);
+    }
+    std::erase_if(extents, written);
+    if (!extents.empty()) return;
+    page_code_.erase(found);
+    memory.forget_code(backing_page);
 }
 
 // The code marks stay, for another engine's sake: a write there finds nothing to drop and takes them away.
 void Interpreter::drop_all() {
     for (auto& [key, block] : blocks_) buried_.push_back(std::move(block));
     blocks_.clear();
-    page_keys_.clear();
+    page_code_.clear();
     decoded_ = 0;
     cpu_.next_fetch_epoch();
 }
@@ -267,10 +275,12 @@ void Interpreter::step() {
     buried_.clear();
 }
 
-void Interpreter::step_watched() {
+// After a load of SS no code breakpoint is taken, as if RF were set (SDM vol. 3, 17.3.1.1), and the load itself is not
+// stepped: with the next instruction it is one (6.8.3).
+void Interpreter::step_watched(bool new_stack) {
     const bool resume = cpu_.flag(kFlagResume);
     const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
-    if (!resume && cpu_.code_breakpoint_at(linear)) {
+    if (!resume && !new_stack && cpu_.code_breakpoint_at(linear)) {
         cpu_.take_code_breakpoint(linear);
         return cpu_.deliver_fault();
     }
@@ -278,7 +288,7 @@ void Interpreter::step_watched() {
     if (resume) cpu_.set_system_flags(cpu_.state.system_flags & ~kFlagResume);
     const u64 retired = cpu_.state.retired, ip = cpu_.state.ip;
     step();
-    if (!trap) return;
+    if (!trap || (cpu_.attention.load(std::memory_order_relaxed) & kAttentionNewStack)) return;
     // A fault has cleared TF. So may INT n and SYSCALL, and the handler is not stepped (SDM vol. 3, 17.3.1.4); what
     // else clears TF still traps. A repetition traps after each element, before it retires.
     const bool between_elements = cpu_.flag(kFlagTrap) && cpu_.state.ip == ip;

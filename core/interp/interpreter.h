@@ -58,7 +58,8 @@ class Interpreter final : public Executor, public CodeCache {
     // One instruction, outside any block: wherever blocks cannot be used.
     void step();
 
-    // Forgets the code marks of the page but for those of the blocks that are kept.
+    // Forgets the code marks of the page but for those of the blocks that are kept. Where no block is dropped, the
+    // marks and the fetch epoch stay as they are.
     void drop_code(u64 backing_page, unsigned offset, unsigned length) override;
 
   private:
@@ -66,7 +67,7 @@ class Interpreter final : public Executor, public CodeCache {
     Block* make_block(const u8* code, u64 key);
     void execute(const Insn* first);
     // With the rules of TF, RF and code breakpoints.
-    void step_watched();
+    void step_watched(bool new_stack);
     bool decode_at_ip(Insn& insn);
     void drop_all();
     void bury(u64 key);
@@ -79,8 +80,12 @@ class Interpreter final : public Executor, public CodeCache {
 
     Cpu& cpu_;
     std::unordered_map<u64, std::unique_ptr<Block>> blocks_;
-    std::unordered_map<u64, std::vector<u64>> page_keys_;  // backing page: keys of its blocks
-    std::vector<std::unique_ptr<Block>> buried_;           // dropped while one of them may be running
+    struct Extent {
+        u64 key;  // of the block
+        u16 offset, bytes;
+    };
+    std::unordered_map<u64, std::vector<Extent>> page_code_;  // backing page: where its blocks are
+    std::vector<std::unique_ptr<Block>> buried_;              // dropped while one of them may be running
     std::vector<Link> jumps_;
     u64 decoded_ = 0;
     std::array<Insn, 2> single_;

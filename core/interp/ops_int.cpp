@@ -70,6 +70,14 @@ struct op_not {
 };
 
 // --- Multiplication and division
+//
+// The flags that the SDM leaves undefined, processors fill in different ways. Here a multiplication clears SF, ZF, AF
+// and PF and a division leaves all six as they were, on every host: the translator then need not put the guest's flags
+// in place first.
+
+void clear_undefined(StatusFlags& flags) {
+    flags.low = static_cast<u8>((flags.low & kFlagCarry) | 0x02);
+}
 
 // rDX:rAX, or AX for bytes.
 template <class T>
@@ -90,6 +98,7 @@ void set_accumulator(Cpu& cpu, alu::Pair<T> value) {
             T source;                                                                                   \
             if (!Source::template read<T>(cpu, insn, source)) return false;                             \
             set_accumulator<T>(cpu, alu::function<T>(get_gpr<T>(cpu, kRax), source, cpu.state.status)); \
+            clear_undefined(cpu.state.status);                                                          \
             return true;                                                                                \
         }                                                                                               \
     };
@@ -107,7 +116,8 @@ LODGE_MULTIPLY_FORM(op_imul, multiply_wide_signed)
             if (!Source::template read<T>(cpu, insn, divisor)) return false;                      \
             const alu::Pair<T> dividend = get_accumulator<T>(cpu);                                \
             if (alu::function##_overflows<T>(dividend, divisor)) return cpu.raise(Exception::DE); \
-            set_accumulator<T>(cpu, alu::function<T>(dividend, divisor, cpu.state.status));       \
+            StatusFlags undefined = cpu.state.status;                                             \
+            set_accumulator<T>(cpu, alu::function<T>(dividend, divisor, undefined));              \
             return true;                                                                          \
         }                                                                                         \
     };
@@ -143,8 +153,9 @@ struct op_imul_truncated {
     static bool run(Cpu& cpu, const Insn& insn) {
         T source;
         if (!Source::template read<T>(cpu, insn, source)) return false;
-        return RegisterOperand<0>::modify<T>(
-            cpu, insn, [&](T old) { return alu::multiply_signed<T>(old, source, cpu.state.status); });
+        const T product = alu::multiply_signed<T>(get_gpr<T>(cpu, insn.operands[0].reg), source, cpu.state.status);
+        clear_undefined(cpu.state.status);
+        return RegisterOperand<0>::write<T>(cpu, insn, product);
     }
 };
 struct op_imul_immediate {
@@ -153,7 +164,9 @@ struct op_imul_immediate {
         T source;
         if (!Source::template read<T>(cpu, insn, source)) return false;
         const T factor = static_cast<T>(insn.immediate);
-        return RegisterOperand<0>::write<T>(cpu, insn, alu::multiply_signed<T>(source, factor, cpu.state.status));
+        const T product = alu::multiply_signed<T>(source, factor, cpu.state.status);
+        clear_undefined(cpu.state.status);
+        return RegisterOperand<0>::write<T>(cpu, insn, product);
     }
 };
 InsnHandler bind_multiply(const Insn& insn) {

@@ -178,7 +178,7 @@ bool load_segment_register(Cpu& cpu, u8 number, u16 selector) {
     const Segment segment = static_cast<Segment>(number);
     if (segment == Segment::cs) return cpu.raise_ud();
     if (!cpu.load_segment(segment, selector)) return false;
-    if (segment == Segment::ss) cpu.request_attention(kAttentionShadow);
+    if (segment == Segment::ss) cpu.request_attention(kAttentionShadow | kAttentionNewStack);
     return true;
 }
 template <class Source>
@@ -361,7 +361,8 @@ bool op_enter(Cpu& cpu, const Insn& insn) {
         return cpu.write<T>(Segment::ss, stack, value);
     };
     if (!push_here(static_cast<T>(frame))) return false;
-    const u64 new_frame = stack;
+    // All of rSP: on a 16-bit stack a 32-bit frame pointer takes ESP's upper half too (verified on hardware).
+    const u64 new_frame = replace_bits(cpu.state.gpr[kRsp], mask, stack);
     for (unsigned i = 1; i < level; ++i) {
         frame = (frame - sizeof(T)) & mask;
         T saved;

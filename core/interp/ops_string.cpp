@@ -5,9 +5,10 @@
 // run of elements lies in one plain page per operand and within the segments' spans, `run` does it at once; it does
 // exactly what `once` would have done as often.
 //
-// A repetition is one retired instruction. What interrupts it is kAttentionKick, which another thread may set at any
-// time, TF, and a data breakpoint: then IP stays at the instruction, which is not retired yet, and rCX says how much is
-// left.
+// A repetition is one retired instruction. Between its elements come TF, data breakpoints, NMI, INIT, interrupts
+// (SDM vol. 2, "REP") and kAttentionKick, which another thread may set at any time and the repetition itself sets now
+// and then: the machine's devices must not wait for many MiB. Then IP stays at the instruction, which is not retired
+// yet, and rCX says how much is left. What an element's own access to a device brings about comes after that element.
 #include <algorithm>
 
 #include "core/interp/alu.h"
@@ -232,9 +233,14 @@ enum class Outcome : u8 { done, faulted, interrupted };
 
 // How many elements may pass between two looks at `attention`.
 constexpr u64 kElementsPerLook = 4096;
+// How many runs or single elements before the engine returns: a fraction of a millisecond of single elements, a few
+// milliseconds of whole pages.
+constexpr u64 kStepsPerTurn = 4096;
 
 inline bool interrupted(const Cpu& cpu) {
-    return cpu.flag(kFlagTrap) || (cpu.attention.load(std::memory_order_relaxed) & (kAttentionKick | kAttentionTrap));
+    constexpr u32 kComesBetween =
+        kAttentionKick | kAttentionTrap | kAttentionInterrupt | kAttentionNmi | kAttentionInit;
+    return cpu.flag(kFlagTrap) || (cpu.attention.load(std::memory_order_relaxed) & kComesBetween);
 }
 // A single step or a data breakpoint comes after the very element; nothing else that stops the block does.
 inline bool looks_at_each(const Cpu& cpu) {
@@ -247,13 +253,19 @@ Outcome repeat_steps(Cpu& cpu, Step step) {
     u64 count = get_gpr<Address>(cpu, kRcx);
     const u64 elements_per_look = looks_at_each(cpu) ? 1 : kElementsPerLook;
     u64 until_look = elements_per_look;
+    u64 turn = kStepsPerTurn;
     bool ended = false;
     while (count != 0 && !ended) {
         const u64 done = step(cpu.flag(kFlagTrap) ? 1 : count, ended);
         if (done == 0) return Outcome::faulted;
         count -= done;
         set_gpr<Address>(cpu, kRcx, static_cast<Address>(count));
-        if (done < until_look) {
+        if (--turn == 0) {
+            cpu.request_attention(kAttentionKick);
+            turn = kStepsPerTurn;
+            until_look = 0;
+        }
+        if (done < until_look && !cpu.stop) {
             until_look -= done;
             continue;
         }

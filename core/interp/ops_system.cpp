@@ -115,8 +115,11 @@ bool op_int(Cpu& cpu, const Insn& insn) {
 bool op_int3(Cpu& cpu, const Insn& insn) {
     return cpu.software_interrupt(static_cast<u8>(Exception::BP), next_ip(cpu, insn), EventKind::software);
 }
+// A data breakpoint that a load of SS has held back is told by this very #DB.
 bool op_int1(Cpu& cpu, const Insn& insn) {
-    return cpu.software_interrupt(static_cast<u8>(Exception::DB), next_ip(cpu, insn), EventKind::icebp);
+    if (!cpu.software_interrupt(static_cast<u8>(Exception::DB), next_ip(cpu, insn), EventKind::icebp)) return false;
+    cpu.merge_pending_trap();
+    return true;
 }
 bool op_into(Cpu& cpu, const Insn& insn) {
     if (!cpu.state.status.overflow) {
@@ -435,6 +438,7 @@ bool op_verify(Cpu& cpu, const Insn& insn) {
     cpu.state.status.set_zero(yes);
     return true;
 }
+// Writes only what it changes: a read-only destination that is high enough is no fault (verified on hardware).
 bool op_arpl(Cpu& cpu, const Insn& insn) {
     u64 selector = 0;
     if (!require_protected(cpu) || !read_operand(cpu, insn, 0, selector)) return false;

@@ -117,6 +117,8 @@ class PhysicalMemory {
     // Code marks, in granules of 64 bytes.
     void mark_code(u64 backing_page, unsigned offset, unsigned length);
     void forget_code(u64 backing_page);
+    // Forgets the marks of a page that stays watched: for one whose remaining code is about to be marked again.
+    void clear_code_marks(u64 backing_page) { code_granules_[backing_page] = 0; }
     bool holds_code(u64 backing_page) const { return flags_[backing_page] & kHoldsCode; }
     // The dirty flags of `mask` for a page; clearing makes writes watched again.
     bool test_dirty(u64 backing_page, u8 mask) const { return flags_[backing_page] & mask; }

@@ -25,7 +25,8 @@ STEP_SECONDS = 120
 HEADLESS = ["--display", "none"]
 
 TROUBLE = (r"unchecked MSR|Call Trace|WARNING: CPU|BUG:|Oops|general protection|traps:|segfault|soft lockup|rcu.*stall"
-           r"|nobody cared|spurious|ata\d.*(exception|failed command|SError)|EXT4-fs error|I/O error|hung_task|clocksource.*unstable")
+           r"|nobody cared|spurious|ata\d.*(exception|failed command|SError)|EXT4-fs error|I/O error|hung_task"
+           r"|mce: Unable|clocksource.*unstable")
 
 # Where the FAT partition starts (tests/guests/make_disk.sh), in mtools' spelling.
 PARTITION_OFFSET = 2048 * 512

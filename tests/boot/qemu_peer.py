@@ -24,7 +24,7 @@ def disk_arguments(specification):
 
 
 def qemu_arguments(options):
-    command = ["qemu-system-i386", "-accel", "tcg", "-M", "pc", "-m", str(options.memory), "-nodefaults",
+    command = ["qemu-system-x86_64", "-accel", "tcg,thread=single", "-M", "pc", "-m", str(options.memory), "-nodefaults",
                "-vga", "std", "-display", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
     for disk in options.disk:
         command += disk_arguments(disk)
@@ -63,7 +63,7 @@ def run(arguments):
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--no-reboot", action="store_true")
     parser.add_argument("--paused", action="store_true")
-    for name in ("kernel", "initrd", "append", "display"):
+    for name in ("kernel", "initrd", "append", "display", "engine"):
         parser.add_argument(f"--{name}")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

@@ -49,6 +49,15 @@ class ExitStatus(BootTest):
             self.assert_exit(33, guest)
         self.assertIn(b"hello from the boot sector\r\n", log.read_bytes())
 
+    def test_small_disks(self):
+        whole = self.sector("hello").read_bytes()
+        for sectors in (1, 2, 62, 256, 1007, 1008):
+            disk = self.folder / f"{sectors}.img"
+            disk.write_bytes(whole[:sectors * 512])
+            with Guest("--disk", f"{disk},format=raw", *HEADLESS, "--serial", "stdio") as guest:
+                self.assert_exit(33, guest)
+                self.assertIn(b"hello from the boot sector\r\n", guest.output)
+
     def test_private_write_reaches_the_image_shared_does_not(self):
         with self.run_sector("write_sector") as guest:
             self.assert_exit(1, guest)

@@ -54,16 +54,19 @@ class Kernels(BootTest):
         self.run_kernel("tasks", 125)
 
     def test_segments(self):
-        self.run_kernel("segments", 140)
+        self.run_kernel("segments", 150)
 
     def test_paging(self):
         self.run_kernel("paging", 115)
 
     def test_debug(self):
-        self.run_kernel("debug", 60)
+        self.run_kernel("debug", 70)
 
     def test_code(self):
-        self.run_kernel("code", 20)
+        self.run_kernel("code", 24)
+
+    def test_apic(self):
+        self.run_kernel("apic", 85)
 
     def test_real(self):
         self.run_kernel("real", 35)

@@ -8,9 +8,9 @@
 #   debian/debian.vhd            a dynamic VHD: syslinux on the first partition, the ext4 root on the second
 # Users: root with the password "root", lodge with the password "lodge".
 #
-# debootstrap runs the new system's own programs in a chroot, so this needs root. Nothing is mounted from an image:
-# mke2fs fills the root file system from a folder. The packages come from where this machine's apt gets its own, and
-# are kept in debian/archives.
+# debootstrap runs the new system's own programs in a chroot, so this needs root, and everything it makes is in debian/
+# and root's. Nothing is mounted from an image: mke2fs fills the root file system from a folder. The packages come from
+# where this machine's apt gets its own, and are kept in debian/archives and debian/kernel.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -37,7 +37,7 @@ output=$(cd "$output" && pwd)
 directory=$output/debian
 root=$directory/root
 
-exec 9> "$output/lock"
+exec 9> "$directory/lock"
 flock 9
 recipe=$(cd "$here" && cat debian_init fetch_packages.sh make_debian.sh make_disk.sh make_initramfs.sh |
     sha256sum | cut -d ' ' -f 1)
@@ -49,10 +49,29 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 
-# Where apt gets the suite's packages.
+# Where apt gets the suite's packages, of the kinds of place that debootstrap knows too.
 mirror() {
     # shellcheck disable=SC2016 # a name of apt's, not of the shell's
-    apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" "Created-By: Packages" | head -n 1
+    apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" "Origin: Debian" "Created-By: Packages" |
+        grep -E '^(https?|file):' | head -n 1
+}
+
+# debootstrap's downloader does not read apt's configuration.
+use_proxy_of_apt() {
+    proxy=
+    eval "$(apt-config shell proxy Acquire::http::Proxy)"
+    if [ -n "$proxy" ] && [ "$proxy" != DIRECT ]; then
+        export http_proxy="$proxy"
+    fi
+}
+
+# debootstrap mounts /proc and /sys for its chroot. In a mount namespace of its own they go with it, however it ends.
+run_debootstrap() {
+    if unshare --mount true 2> /dev/null; then
+        unshare --mount debootstrap "$@"
+    else
+        debootstrap "$@"
+    fi
 }
 
 # The longest step by far, so its result is kept until the list of packages changes.
@@ -62,13 +81,18 @@ make_userland() {
     fi
     source=$(mirror)
     if [ -z "$source" ]; then
+        apt-get update -qq || echo "make_debian.sh: some package lists could not be fetched" >&2
+        source=$(mirror)
+    fi
+    if [ -z "$source" ]; then
         echo "make_debian.sh: this machine's apt knows no repository of $suite" >&2
         exit 1
     fi
-    rm -rf "$root" "$root.new" "$directory/packages"
+    rm -rf --one-file-system "$root" "$root.new" "$directory/packages"
     mkdir -p "$directory/archives"
-    debootstrap --arch=amd64 --variant=minbase --include="$packages" --cache-dir="$directory/archives" \
-        "$suite" "$root.new" "$source" > "$directory/debootstrap.log" ||
+    use_proxy_of_apt
+    run_debootstrap --arch=amd64 --variant=minbase --include="$packages" --cache-dir="$directory/archives" \
+        "$suite" "$root.new" "$source" > "$directory/debootstrap.log" 2>&1 ||
         { tail -n 20 "$directory/debootstrap.log" >&2; exit 1; }
     mv "$root.new" "$root"
     echo "$packages" > "$directory/packages"
@@ -82,21 +106,40 @@ configure() {
     printf '6c6f6467652d6775657374000000000a\n' > "$root/etc/machine-id"
     chroot "$root" id lodge > /dev/null 2>&1 || chroot "$root" useradd --create-home --shell /bin/bash lodge
     printf 'root:root\nlodge:lodge\n' | chroot "$root" chpasswd
+    wait_for_a_slow_machine
     rm -rf "$root/var/cache/apt/archives"/*.deb "$root/var/lib/apt/lists"/*
+}
+
+# On the real clock a guest's time goes on while its host is busy with others: after 90 s systemd would give up the
+# serial port and its login.
+wait_for_a_slow_machine() {
+    mkdir -p "$root/etc/systemd/system.conf.d"
+    cat > "$root/etc/systemd/system.conf.d/slow.conf" << 'END'
+[Manager]
+DefaultTimeoutStartSec=1h
+DefaultTimeoutStopSec=1h
+DefaultDeviceTimeoutSec=1h
+END
+    sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 3600/' "$root/etc/login.defs"
 }
 
 # The kernel with all of its modules, as a Debian installation has it: udev loads what it finds devices for.
 add_kernel() {
-    "$here/fetch_packages.sh" amd64 "$output/amd64"
-    "$here/make_initramfs.sh" "$output/amd64/root" "$directory/vmlinuz" "$directory/initrd.img" \
+    if [ -d "$output/amd64/packages" ] && [ ! -d "$directory/kernel/packages" ]; then
+        mkdir -p "$directory/kernel"
+        cp -r "$output/amd64/packages" "$directory/kernel/packages.new"
+        mv "$directory/kernel/packages.new" "$directory/kernel/packages"
+    fi
+    "$here/fetch_packages.sh" amd64 "$directory/kernel"
+    "$here/make_initramfs.sh" "$directory/kernel/root" "$directory/vmlinuz" "$directory/initrd.img" \
         "$here/debian_init" sd_mod ata_piix crc32c_generic ext4
     rm -rf "$root/lib/modules"
-    mv "$output/amd64/root/lib/modules" "$root/lib/modules"
-    rm -rf "$output/amd64/root"
+    mv "$directory/kernel/root/lib/modules" "$root/lib/modules"
+    rm -rf "$directory/kernel/root"
 }
 
 echo "Making the Debian userland's disk (debootstrap: some minutes) ..."
-rm -f "$directory/made" "$directory/debian.vhd"
+rm -f "$directory/made"
 make_userland
 configure
 add_kernel

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <string>
 
+#include "core/decode/decoder.h"
+#include "core/decode/disasm.h"
 #include "frontend/pc_machine.h"
 
 namespace lodge {
@@ -49,7 +51,7 @@ std::vector<Field> fields(const Cpu& a, const Cpu& b) {
         all.push_back({"segment base", x.segments[i].base, y.segments[i].base});
         all.push_back({"segment limit", x.segments[i].limit, y.segments[i].limit});
     }
-    for (unsigned i = 0; i < 8; ++i) {
+    for (unsigned i = 0; i < 16; ++i) {
         all.push_back({"st significand", load<u64>(x.fpu.st[i]), load<u64>(y.fpu.st[i])});
         all.push_back({"st exponent", load<u16>(x.fpu.st[i] + 8), load<u16>(y.fpu.st[i] + 8)});
     }
@@ -92,6 +94,7 @@ class Lockstep {
 
     bool advance(u64 to) {
         const u64 from = a_.cpu().state.retired;
+        before_ = a_.cpu().state.ip;
         const auto end_a = a_.run_until(to);
         const auto end_b = b_.run_until(to);
         if (end_a.has_value() != end_b.has_value()) {
@@ -114,8 +117,25 @@ class Lockstep {
         for (const Field& field : all)
             std::printf("%c %-16s %016lx %016lx\n", field.interpreter == field.translator ? ' ' : '*', field.name,
                         field.interpreter, field.translator);
+        show_code(before_);
+        show_code(0xffffffff90ded442);
         same_memory();
         return false;
+    }
+
+    // What was executed since the last comparison, or would have been without branches.
+    void show_code(u64 ip) {
+        Cpu& cpu = a_.cpu();
+        for (unsigned i = 0; i < 70; ++i) {
+            u8 bytes[kLongestInsn] = {};
+            for (unsigned at = 0; at < sizeof bytes; ++at)
+                if (const auto physical = cpu.debug_translate(cpu.state.segment(Segment::cs).base + ip + at))
+                    bytes[at] = cpu.memory().read_value<u8>(*physical);
+            Insn insn;
+            if (decode(bytes, cpu.code_size(), insn) != DecodeStatus::ok) return;
+            std::printf("  %lx: %s\n", ip, disassemble(insn, ip).c_str());
+            ip += insn.length;
+        }
     }
 
     bool same_memory() {
@@ -123,21 +143,20 @@ class Lockstep {
         if (std::memcmp(x.data(), y.data(), x.size()) == 0) return true;
         size_t at = 0;
         while (x[at] == y[at]) ++at;
-        std::printf("memory differs at %zx: %02x %02x, by instruction %lu\n", at, x[at], y[at],
-                    a_.cpu().state.retired);
+        std::printf("memory differs at %zx: %02x %02x, by instruction %lu\n", at, x[at], y[at], a_.cpu().state.retired);
         return false;
     }
 
     bool same_saves() {
         if (a_.save() == b_.save()) return true;
-        std::printf("the saved states differ at instruction %lu\n",
-                    a_.cpu().state.retired);
+        std::printf("the saved states differ at instruction %lu\n", a_.cpu().state.retired);
         return false;
     }
 
     const Options& options_;
     Machine &a_, &b_;
     u64 steps_ = 0;
+    u64 before_ = 0;  // IP at the last comparison
     u64 random_ = 1;
     bool finished_ = false;
 };
@@ -168,9 +187,8 @@ int main(int argc, char** argv) {
     if (!a || !b) return 2;
     Lockstep lockstep(options, a->machine(), b->machine());
     const bool same = lockstep.run();
-    std::printf("%lu instructions, %lu comparisons: %s\n",
-                a->machine().cpu().state.retired,
-                lockstep.steps(), same ? "no difference" : "DIFFERENT");
+    std::printf("%lu instructions, %lu comparisons: %s\n", a->machine().cpu().state.retired, lockstep.steps(),
+                same ? "no difference" : "DIFFERENT");
     return same ? 0 : 1;
 }
 

@@ -95,6 +95,27 @@ TEST_CASE_FIXTURE(Fixture, "apic: one-shot and periodic timer") {
     CHECK(scheduler.next() == kNever);
 }
 
+TEST_CASE_FIXTURE(Fixture, "apic: a count that has run out before its event counts as run out") {
+    set(0x3E0, 0x0B);
+    set(0x320, 0xE0);
+    set(0x380, 1000);
+    clock.skip_to(clock.now() + 10'000);  // no scheduler in between
+    set(0x320, 0x000200E1);               // periodic: too late for that one
+    CHECK(get(0x390) == 0);
+    CHECK(take() == 0xE0);
+    end();
+    advance(100'000);
+    CHECK_FALSE(cpu.interrupt);
+    set(0x320, 0xE0);
+    set(0x380, 1000);
+    clock.skip_to(clock.now() + 10'000);
+    CHECK(get(0x390) == 0);
+    CHECK(take() == 0xE0);  // who sees the zero finds the interrupt, once
+    end();
+    advance(100'000);
+    CHECK_FALSE(cpu.interrupt);
+}
+
 TEST_CASE_FIXTURE(Fixture, "apic: the timer keeps its count when the divider changes") {
     set(0x3E0, 0x0B);
     set(0x320, 0xE0);

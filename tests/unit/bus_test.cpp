@@ -86,6 +86,24 @@ TEST_CASE("bus: unclaimed addresses read all ones, and are noted once") {
     CHECK(reads_of_80 == 1);
 }
 
+TEST_CASE("bus: a scan of unclaimed addresses is noted once for each run of them") {
+    Fixture f;
+    Bus memory(f.log, "memory", 0x10000);
+    for (u64 address = 0xC0800; address < 0xE0000; address += 0x200) memory.read(address, 4);
+    memory.write(0xC0000, 2, 0);
+    CHECK(f.lines == std::vector<std::string>{
+                         "read of unclaimed memory C0800; others in C0000..CFFFF are not noted",
+                         "read of unclaimed memory D0000; others in D0000..DFFFF are not noted",
+                         "write of unclaimed memory C0000; others in C0000..CFFFF are not noted",
+                     });
+}
+
+TEST_CASE("bus: a guest cannot make the notices grow without bound") {
+    Fixture f;
+    for (u64 port = 0; port < 0x10000; ++port) f.bus.read(port, 1);
+    CHECK(f.lines.size() == 4096);
+}
+
 TEST_CASE("bus: an access across ends of ranges is taken apart into bytes") {
     Fixture f;
     const auto one = f.claim(0x100, 2, "one", f.first);

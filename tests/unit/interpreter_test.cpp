@@ -212,6 +212,35 @@ TEST_CASE("code written from outside, as DMA does") {
     CHECK(rig.call(0x3000) == 4);
 }
 
+TEST_CASE(
+    "a page of code and data: writes beside the code leave it alone, writes into it do not, nor touch other code") {
+    Rig rig;
+    const u64 page = 0x2000 / kPageSize;
+    rig.put(0x2000, {0xB8, 1, 0, 0, 0, kReturn});  // MOV EAX, 1
+    rig.put(0x2020, {0xB8, 2, 0, 0, 0, kReturn});
+    rig.put(0x2800, {0xB8, 3, 0, 0, 0, kReturn});
+    CHECK(rig.call(0x2000) == 1);
+    CHECK(rig.call(0x2020) == 2);
+    CHECK(rig.call(0x2800) == 3);
+    const u64 epoch = rig.cpu.fetch_epoch;
+    rig.put32(0x2010, 0x12345678);
+    CHECK(rig.cpu.fetch_epoch == epoch);
+    CHECK(rig.memory->holds_code(page));
+    CHECK(rig.call(0x2000) == 1);
+    rig.put(0x2001, {4});
+    CHECK(rig.cpu.fetch_epoch != epoch);
+    CHECK(rig.memory->holds_code(page));
+    CHECK(rig.call(0x2000) == 4);
+    rig.put(0x2021, {5});
+    CHECK(rig.call(0x2020) == 5);
+    rig.put(0x2801, {6});
+    CHECK(rig.call(0x2800) == 6);
+    rig.put32(0x2000, 0);
+    rig.put32(0x2020, 0);
+    rig.put32(0x2800, 0);
+    CHECK_FALSE(rig.memory->holds_code(page));
+}
+
 TEST_CASE("an instruction over a page boundary, when either page changes") {
     Rig rig;
     rig.put(0x2FFE, {0xB8, 1, 0, 0, 0, kReturn});

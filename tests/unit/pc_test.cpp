@@ -4,6 +4,7 @@
 
 #include "devices/linux_loader.h"
 #include "tests/unit/board_fixture.h"
+#include "tests/unit/ide_fixture.h"
 
 namespace lodge {
 namespace {
@@ -11,9 +12,11 @@ namespace {
 constexpr u64 kRam = 32 * kMiB;
 
 struct Board : BoardFixture {
-    explicit Board(std::vector<u8> bios = std::vector<u8>(128 * kKiB, 0xEA))
+    explicit Board(std::vector<u8> bios = std::vector<u8>(128 * kKiB, 0xEA), std::vector<u64> disk_sectors = {})
         : BoardFixture(PcLayout{kRam}.backing_bytes()) {
         PcConfig config;
+        for (size_t i = 0; i < disk_sectors.size(); ++i)
+            if (disk_sectors[i]) config.disks[i] = std::make_unique<ide_test::MemoryDisk>(disk_sectors[i]);
         config.layout = PcLayout{kRam};
         config.bios = std::move(bios);
         config.vga_bios = {0x55, 0xAA, 1};
@@ -73,6 +76,18 @@ TEST_CASE("what firmware reads: CMOS and fw_cfg") {
     REQUIRE(map.size() == 20);
     CHECK(load<u64>(&map[8]) == kRam);
     CHECK(board.pc->fw_cfg().file("bootorder")->back() == 0);
+}
+
+TEST_CASE("the firmware is told to translate the geometry of large disks, not of small ones") {
+    constexpr u64 kLast = 1025 * 16 * 63 - 1;  // the last size with 1024 cylinders
+    const auto translation = [](std::vector<u64> sectors) {
+        Board board(std::vector<u8>(128 * kKiB), std::move(sectors));
+        return board.pc->cmos().get(0x39);
+    };
+    CHECK(translation({}) == 0);
+    CHECK(translation({1, 256, 2880, kLast}) == 0);
+    CHECK(translation({kLast + 1}) == 0x01);
+    CHECK(translation({256, u64{1} << 22, 0, u64{1} << 32}) == 0x44);
 }
 
 TEST_CASE("debug and exit ports, serial lines") {

@@ -16,10 +16,20 @@ class Recorder final : public AddressSpace {
     void write(u64, unsigned, u64 value) override {
         written.push_back(static_cast<u32>(value));
         if (kicked) kicked->request_attention(kAttentionKick);
+        if (interrupted && written.size() == 3) interrupted->set_interrupt(true);
     }
     u64 next = 0x41;
     std::vector<u32> written;
     Cpu* kicked = nullptr;
+    Cpu* interrupted = nullptr;
+};
+
+struct OneVector final : InterruptController {
+    std::optional<u8> acknowledge() override {
+        cpu->set_interrupt(false);
+        return u8{0x20};
+    }
+    Cpu* cpu = nullptr;
 };
 
 constexpr u16 kCodeSegment = 0x100, kDataSegment = 0x1000, kExtraSegment = 0x2000;
@@ -115,9 +125,50 @@ TEST_CASE("a kick interrupts a repetition without retiring it") {
     CHECK(machine.reg(kRdi) == machine.recorder.written.size());
     CHECK(machine.reg(kRcx) > 0);
     machine.recorder.kicked = nullptr;
-    CHECK(machine.interpreter->run(1) == ExitReason::budget);
+    while (machine.interpreter->run(1) == ExitReason::kicked) CHECK(machine.cpu->state.retired == before + 1);
     CHECK(machine.reg(kRcx) == 0);
     CHECK(machine.recorder.written.size() == 10000);
     CHECK(machine.cpu->state.ip == 3);
     CHECK(machine.cpu->state.retired == before + 2);
+}
+
+TEST_CASE("an interrupt comes after the element that raises it, and the repetition goes on behind it") {
+    RealMode machine;
+    machine.code({0xF3, 0x6E, 0x90});  // REP OUTSB
+    machine.memory->write_value<u32>(0x20 * 4, 0x0300'0000);
+    machine.memory->write_value<u8>(0x3000, 0xCF);  // IRET
+    OneVector controller;
+    controller.cpu = machine.cpu.get();
+    machine.cpu->connect(controller, nullptr);
+    machine.cpu->set_system_flags(kFlagInterrupt);
+    machine.reg(kRsp) = 0x1000;
+    machine.recorder.interrupted = machine.cpu.get();
+    machine.reg(kRcx) = 10;
+    const u64 before = machine.cpu->state.retired;
+    CHECK(machine.interpreter->run(1) == ExitReason::budget);  // the handler's IRET
+    CHECK(machine.recorder.written.size() == 3);
+    CHECK(machine.reg(kRcx) == 7);
+    CHECK(machine.cpu->state.ip == 0);
+    CHECK(machine.interpreter->run(1) == ExitReason::budget);
+    CHECK(machine.recorder.written.size() == 10);
+    CHECK(machine.reg(kRcx) == 0);
+    CHECK(machine.cpu->state.ip == 2);
+    CHECK(machine.cpu->state.retired == before + 2);
+}
+
+TEST_CASE("a long repetition lets the machine look at its devices") {
+    RealMode machine;
+    machine.code({0x67, 0xF3, 0xAA, 0x90});         // REP STOSB with 32-bit addresses
+    machine.cpu->set_system_flags(kFlagDirection);  // single elements
+    machine.reg(kRcx) = 0xC000;
+    machine.reg(kRdi) = 0xFFFF;
+    unsigned returns = 0;
+    while (machine.interpreter->run(1) == ExitReason::kicked) {
+        CHECK(machine.cpu->state.retired == 0);
+        ++returns;
+    }
+    CHECK(returns >= 8);
+    CHECK(machine.cpu->state.retired == 1);
+    CHECK(machine.reg(kRcx) == 0);
+    CHECK(machine.reg(kRdi) == 0x3FFF);
 }

@@ -1,7 +1,10 @@
-; Code that changes under the CPU: the next instruction, the same block, another page, another alias, by REP and by stack
-; pushes; and code at page ends. SDM vol. 3, 8.1.3 "Handling Self- and Cross-Modifying Code" (a store to code takes effect
-; at the latest at the next jump; on the CPUs modelled here, at once).
+; Code that changes under the CPU: the next instruction, the same block, another page, another alias, by REP, by stack
+; pushes, by DMA; and code at page ends. SDM vol. 3, 8.1.3 "Handling Self- and Cross-Modifying Code" (a store to code
+; takes effect at the latest at the next jump; on the CPUs modelled here, at once).
         %include "kernel.inc"
+
+ALIAS           equ 0x800000
+IDE_FUNCTION    equ 0x80000900          ; bus 0, device 1, function 1
 
         kernel_begin
         subject "the next instruction"
@@ -166,6 +169,71 @@
         xor eax, eax
         call edi
         want eax, 0xCB661234
+
+        subject "by another linear address"
+        mov dword [TABLES], 0x83        ; 4 MiB pages: 0, and again at 8 MiB
+        mov dword [TABLES + 4], 0
+        mov dword [TABLES + 8], 0x83
+        mov eax, cr4
+        or eax, 0x10
+        mov cr4, eax
+        mov eax, TABLES
+        mov cr3, eax
+        mov eax, cr0
+        or eax, 0x80000000
+        mov cr0, eax
+        mov ebx, 0
+        mov ecx, 3
+        mov esi, SCRATCH + 0x8000
+        lea edi, [esi + ALIAS]
+        mov byte [esi], 0xB8
+        mov byte [esi + 5], 0xC3
+.alias: mov [edi + 1], ecx
+        call esi
+        shl ebx, 4
+        or ebx, eax
+        lea eax, [ecx + 4]
+        mov [esi + 1], eax
+        call edi
+        shl ebx, 4
+        or ebx, eax
+        loop .alias
+        want ebx, 0x372615
+        subject "the next instruction, by another linear address"
+        xor eax, eax
+        mov byte [.alias_next + 1 + ALIAS], 0x77
+.alias_next:
+        mov al, 0x55
+        want eax, 0x77
+        mov eax, cr0
+        and eax, 0x7FFFFFFF
+        mov cr0, eax
+
+        subject "by bus-master DMA"
+        mov dx, 0x3F6
+        mov al, 2                       ; no interrupts
+        out dx, al
+        mov eax, IDE_FUNCTION | 4
+        call read_pci
+        or eax, 5                       ; I/O space, bus master
+        out dx, eax
+        mov eax, IDE_FUNCTION | 0x20
+        call read_pci
+        and eax, 0xFFF0
+        mov [bus_master], eax
+        xor ebx, ebx
+        mov ecx, 4
+.dma:   mov eax, (dma_image_1 - $$) / 512
+        test cl, 1
+        jz .dma_which
+        inc eax
+.dma_which:
+        call read_sector
+        call SCRATCH + 0xA000
+        shl ebx, 4
+        or ebx, eax
+        loop .dma
+        want ebx, 0x1212
         ret
 
 .becomes:
@@ -188,6 +256,69 @@
 .image_2:
         mov eax, 2
         ret
+
+; EAX: the function and register. Leaves EDX at the data port.
+read_pci:
+        mov dx, 0xCF8
+        out dx, eax
+        mov dx, 0xCFC
+        in eax, dx
+        ret
+
+; Sector EAX of the boot disk, by READ DMA, to SCRATCH + A000h.
+read_sector:
+        pushad
+        mov esi, eax
+        mov dword [SCRATCH + 0xB000], SCRATCH + 0xA000
+        mov dword [SCRATCH + 0xB004], 0x80000000 | 512
+        mov edi, [bus_master]
+        lea edx, [edi + 4]
+        mov eax, SCRATCH + 0xB000
+        out dx, eax
+        lea edx, [edi + 2]
+        mov al, 6                       ; clears "interrupt" and "error"
+        out dx, al
+        mov dx, 0x1F6
+        mov al, 0xE0
+        out dx, al
+        mov dx, 0x1F2
+        mov al, 1
+        out dx, al
+        inc edx
+        mov eax, esi
+        out dx, al
+        inc edx
+        shr eax, 8
+        out dx, al
+        inc edx
+        xor eax, eax
+        out dx, al
+        mov dx, 0x1F7
+        mov al, 0xC8
+        out dx, al
+        mov edx, edi
+        mov al, 9                       ; start, to memory
+        out dx, al
+        lea edx, [edi + 2]
+.wait:  in al, dx
+        test al, 1                      ; active
+        jnz .wait
+        mov edx, edi
+        xor eax, eax
+        out dx, al
+        mov dx, 0x1F7
+        in al, dx
+        popad
+        ret
+
         align 4
 saved_esp: dd 0
+bus_master: dd 0
+        times (512 - ($ - $$) % 512) % 512 db 0
+dma_image_1:
+        mov eax, 1
+        ret
+        times (512 - ($ - $$) % 512) % 512 db 0
+        mov eax, 2
+        ret
         kernel_end

@@ -331,6 +331,63 @@
         catch .icebp
         db 0xF1
 .icebp: want_dr6 0
+        subject "a new #DB clears B0..B3 of the last, nothing else"
+        data_breakpoint SCRATCH + 8, 0x00070402
+        mov eax, 0x800E
+        mov dr6, eax
+        catch .sticky
+        mov [SCRATCH + 8], al
+.sticky:
+        want_dr6 0x8001
+
+; --- After a load of SS
+        subject "code breakpoint after MOV SS: none"
+        mov eax, .quiet
+        mov dr0, eax
+        mov eax, 0x402
+        mov dr7, eax
+        mov bx, ss
+        catch .loud
+        mov ss, bx
+.quiet: nop
+        int LEAVE_VECTOR
+.loud:  want_fault LEAVE_VECTOR, NOERR, .quiet + 3
+        xor eax, eax
+        mov dr7, eax
+        mov dr6, eax
+        subject "TF on MOV SS, then INT1: no single step"
+        catch .tf_int1
+        set_tf
+        mov ss, bx
+        db 0xF1
+.tf_int1_at:
+        nop
+.tf_int1:
+        want_fault DB_, NOERR, .tf_int1_at
+        want_dr6 0
+        subject "TF on MOV SS, then GD"
+        mov eax, 0x2400
+        mov dr7, eax
+        catch .tf_gd
+        set_tf
+        mov ss, bx
+.tf_gd_at:
+        mov eax, dr0
+.tf_gd: want_fault DB_, NOERR, .tf_gd_at
+        want_dr6 0x2000
+        subject "data breakpoint on MOV SS, then INT1: one #DB"
+        mov word [SCRATCH + 8], DATA0
+        data_breakpoint SCRATCH + 8, 0x00070402
+        catch .ss_int1
+        mov ss, [SCRATCH + 8]
+        db 0xF1
+.ss_int1_at:
+        nop
+.ss_int1:
+        want_fault DB_, NOERR, .ss_int1_at
+        want_dr6 1
+        xor eax, eax
+        mov dr7, eax
         subject "TF on HLT"
         catch .tf_hlt
         set_tf

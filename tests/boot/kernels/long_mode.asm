@@ -33,6 +33,7 @@ CALL_GATE       equ FREE + 88
 
 MSR_EFER        equ 0xC0000080
 MSR_STAR        equ 0xC0000081
+MSR_GS_BASE     equ 0xC0000101
 MSR_LSTAR       equ 0xC0000082
 MSR_FMASK       equ 0xC0000084
 CAUGHT          equ 0x100               ; noted "vector" of a place that was reached
@@ -299,6 +300,32 @@ tests64:
         user_faults64 "user: SWAPGS", USER64, GP, 0, swapgs
         user_faults64 "user: SYSRET", USER64, GP, 0, o64 sysret
         user_faults64 "user: INT n with a gate of DPL 0", USER64, GP, 0x20 * 8 + 2, int 0x20
+        ; GS holds a descriptor of DPL 0: IRET makes the selector null, but the base stays.
+        mov eax, KERNEL_DATA
+        mov gs, eax
+        mov ecx, MSR_GS_BASE
+        mov eax, USER_ALIAS
+        xor edx, edx
+        wrmsr
+        catch64 .after_gs
+        push qword USER_DATA
+        push qword STACK64_USER + USER_ALIAS
+        push qword 0x3002
+        push qword USER64
+        push qword .reads_gs + USER_ALIAS
+        iretq
+.reads_gs:
+        mov eax, [gs:.reads_gs]
+        mov ebx, gs
+        ud2
+.after_gs:
+        cmp eax, [.reads_gs]
+        sete al
+        movzx eax, al
+        shl ebx, 16
+        or eax, ebx
+        mov [record64.error], eax
+        note64 "IRETQ that takes GS away keeps its base", UD, 1, .reads_gs + USER_ALIAS + 10
         user_faults64 "compatibility: SWAPGS does not exist", COMPAT3, UD, 0, swapgs
 
         ; SYSCALL and SYSRET: the test goes through ring 3 twice.

@@ -48,6 +48,8 @@ SMALL           equ FREE + 0x58
         succeeds "read-only: read", mov al, [es:0]
         faults "GP read-only: write", GP, 0, mov [es:0], al
         faults "GP read-only: modify", GP, 0, inc byte [es:0]
+        xor ecx, ecx
+        succeeds "read-only: ARPL that changes nothing", arpl [es:0], cx
         faults "GP read-only: cmpxchg that fails", GP, 0, cmpxchg [es:0], ah
         load_es PLAIN, 0, 0x0FFF, A_CODE, F_BIG
         succeeds "code: read", mov al, [es:0]
@@ -282,6 +284,18 @@ SMALL           equ FREE + 0x58
         want eax, 0x9ABC
         movzx eax, word [SCRATCH]
         want eax, 0x5678
+        subject "16-bit stack: 32-bit ENTER"
+        mov ax, SMALL
+        mov ss, ax
+        mov esp, 0x12340010
+        enter 4, 1
+        mov ecx, ebp
+        mov edx, esp
+        mov ax, DATA0
+        mov ss, ax
+        mov esp, ebx
+        want ecx, 0x1234000C
+        want edx, 0x12340004
         subject "16-bit stack: pop wraps"
         mov ax, SMALL
         mov ss, ax

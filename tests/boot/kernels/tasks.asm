@@ -364,11 +364,14 @@ T_TRAP equ 0x64
 .back_from_16:
         jmp .after_16
 .task16_code:
-        ; 32-bit code, entered with 16 bits of EIP and ESP.
-        movzx eax, ax
-        want eax, 0x1234
+        ; 32-bit code, entered with 16 bits of EIP and ESP; the upper halves of the registers are ones.
         and esp, 0xFFFF
         or esp, STACK_TASK & 0xFFFF0000
+        want eax, 0xFFFF1234
+        pushfd
+        pop eax
+        shr eax, 16
+        want eax, 0
         mov eax, ds
         want eax, DATA0
         mov eax, fs
@@ -379,9 +382,21 @@ T_TRAP equ 0x64
         movzx eax, word [task16]
         want eax, TSS_MAIN
         iretd
+        ; From V86.
+        and esp, 0xFFFF
+        or esp, STACK_TASK & 0xFFFF0000
+        pushfd
+        pop eax
+        shr eax, 16
+        want eax, 0
+        mov word [record.cs], 0
+        iretd
 .after_16:
         want ecx, 0x5A5A0001
         want esp, [saved_esp]
+        want_type TASK16, 0x01
+        idt_gate 0x34, TASK16, 0, A_TASK | DPL3
+        v86_succeeds "a 16-bit task out of V86", int 0x34
         want_type TASK16, 0x01
 
 ; --- Faults of the new task
