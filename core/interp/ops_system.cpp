@@ -444,7 +444,6 @@ bool op_arpl(Cpu& cpu, const Insn& insn) {
     if (!require_protected(cpu) || !read_operand(cpu, insn, 0, selector)) return false;
     const u64 rpl = cpu.state.gpr[insn.operands[1].reg] & 3;
     const bool raised = (selector & 3) < rpl;
-    // Nothing is written, and memory may be read-only, when the level stays (SDM vol. 2, "ARPL"; verified on hardware).
     if (raised && !write_operand(cpu, insn, 0, (selector & ~u64{3}) | rpl)) return false;
     cpu.state.status.set_zero(raised);
     return true;
