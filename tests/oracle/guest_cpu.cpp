@@ -224,11 +224,13 @@ void GuestCpu::take_fault(const OracleCase& made, OracleOutcome& outcome) const 
 
 // Mostly as fast as it goes; some cases instruction by instruction, which must come to the same.
 ExitReason GuestCpu::run_engine(const OracleCase& made) {
-    if (made.before.ip % 8 != 0) return engine_->run(kMostInstructions);
+    const bool stepped = made.before.ip % 8 == 0;
     for (unsigned i = 0; i < kMostInstructions; ++i) {
         const bool trap_is_due = cpu_->attention.load() & kAttentionTrap;
         if (cpu_->state.ip == made.end() && !trap_is_due) return ExitReason::budget;
-        if (const ExitReason exit = engine_->run(1); exit != ExitReason::budget) return exit;
+        const ExitReason exit = engine_->run(stepped ? 1 : kMostInstructions);
+        if (exit == ExitReason::kicked) continue;  // a long repetition is to go on
+        if (exit != ExitReason::budget || !stepped) return exit;
     }
     return ExitReason::budget;
 }
