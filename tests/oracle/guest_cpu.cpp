@@ -156,7 +156,9 @@ void GuestCpu::enter_mode(bool code64) {
 void GuestCpu::load_state(const OracleCase& made) {
     const OracleState& from = made.before;
     CpuState& to = cpu_->state;
+    const EngineState engine = to.engine;
     to = in_mode_[made.code64];
+    to.engine = engine;
     if (made.code64) {
         SegmentState& fs = to.segment(Segment::fs);
         SegmentState& gs = to.segment(Segment::gs);
