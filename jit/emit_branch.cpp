@@ -76,7 +76,12 @@ Link& Emitter::new_link() {
 void Emitter::load_ip(const x86::Gp& to, i64 offset) {
     const unsigned width = code64() ? 8 : 4;
     a_.mov(sized(to, width), LODGE_STATE(engine.page_ip, 8).cloneResized(width));
-    if (offset) a_.lea(sized(to, width), x86::ptr(to, static_cast<i32>(offset)));
+    if (code64() && offset != static_cast<i32>(offset)) {
+        a_.mov(to, imm(offset));
+        a_.add(to, LODGE_STATE(engine.page_ip, 8));
+    } else if (offset) {
+        a_.lea(sized(to, width), x86::ptr(to, static_cast<i32>(offset)));
+    }
 }
 
 void Emitter::emit_exit(i64 target) {

@@ -22,8 +22,23 @@ bool Cpu::check_segment(Segment which, u64 offset, unsigned size, bool write) {
     return last <= segment.limit ? true : raise(vector, 0);
 }
 
+namespace {
+
+// SDM vol. 3, table 6-7 "Alignment Requirements by Data Type": numbers of 10 bytes are aligned by 8, areas of the x87
+// by the units they consist of.
+unsigned alignment_of(unsigned size) {
+    constexpr unsigned kMost = 16;
+    if (size == 10) return 8;
+    const unsigned unit = size & (0 - size);
+    return unit < kMost ? unit : kMost;
+}
+
+}  // namespace
+
+// An address that is not canonical is #GP or #SS first: there is nothing to be aligned.
 bool Cpu::check_alignment(u64 linear, unsigned size) {
-    if (tlb_ != &empty_tlb_ || linear % (size & (0 - size)) == 0) return true;
+    if (tlb_ != &empty_tlb_ || linear % alignment_of(size) == 0) return true;
+    if (long_mode() && (!canonical(linear) || !canonical(linear + size - 1))) return true;
     return raise(Exception::AC, 0);
 }
 
@@ -31,6 +46,8 @@ bool Cpu::translate_range(u64 linear, unsigned size, AccessKind access, bool use
     const auto in_page = static_cast<unsigned>(kPageSize - (linear & kPageMask));
     translation.size[0] = size < in_page ? size : in_page;
     translation.size[1] = size - translation.size[0];
+    // The whole operand must be canonical before any of its pages is looked at.
+    if (translation.size[1] && long_mode() && !canonical(linear + size - 1)) return noncanonical(linear + size - 1);
     if (!translate(linear, access, user, translation.physical[0])) return false;
     if (translation.size[1] == 0) return true;
     const u64 next = linear + in_page;
@@ -160,6 +177,7 @@ bool Cpu::probe(Segment which, u64 offset, unsigned size, bool write) {
     const i64 span = write ? segment.writable_span : segment.readable_span;
     if (static_cast<i64>(offset + size - 1) > span && !check_segment(which, offset, size, write)) return false;
     const AccessKind access = write ? AccessKind::write : AccessKind::read;
+    if (!check_alignment((segment.base + offset) & state.linear_mask, size)) return false;
     Translation translation;
     for (unsigned done = 0; done < size; done += kProbePiece) {
         const u64 linear = (segment.base + offset + done) & state.linear_mask;

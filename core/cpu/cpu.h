@@ -451,7 +451,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool tss_stack(unsigned offset, u32 error, u64& pointer);
     bool enter_long(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
     bool iret_long(unsigned operand_size);
-    bool load_outer_context(u16 selector, const Descriptor& code, u16 ss, u64 pointer);
+    bool load_outer_context(u16 selector, const Descriptor& code, u64 ip, u16 ss, u64 pointer);
     bool call_gate_long(u16 gate_selector, bool call, u64 next_ip);
     void adjust_tsc(u64 by);
     bool read_long_msr(u32 index, u64& value, bool& known);

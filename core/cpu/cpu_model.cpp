@@ -165,6 +165,16 @@ bool has_feature(const CpuModel& model, CpuFeature feature) {
             return structured(kCpuidClwb);
         case CpuFeature::sha:
             return structured(kCpuidSha);
+        case CpuFeature::bmi1:
+            return structured(kCpuidBmi1);
+        case CpuFeature::adx:
+            return structured(kCpuidAdx);
+        case CpuFeature::prefetchwt1:
+            return (model.structured_ecx & kCpuidPrefetchwt1) != 0;
+        case CpuFeature::lzcnt:
+            return (model.extended_ecx & kCpuidLzcnt) != 0;
+        case CpuFeature::sse4a:
+            return (model.extended_ecx & kCpuidSse4a) != 0;
         case CpuFeature::rdpid:
             return (model.structured_ecx & kCpuidRdpid) != 0;
         case CpuFeature::xsaveopt:
@@ -185,16 +195,11 @@ bool has_feature(const CpuModel& model, CpuFeature feature) {
         case CpuFeature::fma:
         case CpuFeature::avx:
         case CpuFeature::f16c:
-        case CpuFeature::bmi1:
         case CpuFeature::avx2:
         case CpuFeature::bmi2:
         case CpuFeature::rtm:
-        case CpuFeature::adx:
-        case CpuFeature::prefetchwt1:
         case CpuFeature::xsaves:
-        case CpuFeature::lzcnt:
         case CpuFeature::svm:
-        case CpuFeature::sse4a:
         case CpuFeature::amd3dnow:
         case CpuFeature::clzero:
         case CpuFeature::wbnoinvd:

@@ -42,13 +42,13 @@ constexpr u32 kCpuidSse3 = 1u << 0, kCpuidPclmulqdq = 1u << 1, kCpuidSsse3 = 1u 
 constexpr u32 kCpuidSyscall = 1u << 11, kCpuidNx = 1u << 20, kCpuidPage1Gb = 1u << 26, kCpuidRdtscp = 1u << 27,
               kCpuidLm = 1u << 29;
 // CPUID.80000001h:ECX
-constexpr u32 kCpuidLahf64 = 1u << 0, kCpuidPrefetchw = 1u << 8;
+constexpr u32 kCpuidLahf64 = 1u << 0, kCpuidLzcnt = 1u << 5, kCpuidSse4a = 1u << 6, kCpuidPrefetchw = 1u << 8;
 // CPUID.7.0:EBX
-constexpr u32 kCpuidFsgsbase = 1u << 0, kCpuidTscAdjust = 1u << 1, kCpuidSmep = 1u << 7, kCpuidErms = 1u << 9,
-              kCpuidInvpcid = 1u << 10, kCpuidRdseed = 1u << 18, kCpuidSmap = 1u << 20, kCpuidClflushopt = 1u << 23,
-              kCpuidClwb = 1u << 24, kCpuidSha = 1u << 29;
+constexpr u32 kCpuidFsgsbase = 1u << 0, kCpuidTscAdjust = 1u << 1, kCpuidBmi1 = 1u << 3, kCpuidSmep = 1u << 7,
+              kCpuidErms = 1u << 9, kCpuidInvpcid = 1u << 10, kCpuidRdseed = 1u << 18, kCpuidAdx = 1u << 19,
+              kCpuidSmap = 1u << 20, kCpuidClflushopt = 1u << 23, kCpuidClwb = 1u << 24, kCpuidSha = 1u << 29;
 // CPUID.7.0:ECX
-constexpr u32 kCpuidUmip = 1u << 2, kCpuidRdpid = 1u << 22;
+constexpr u32 kCpuidPrefetchwt1 = 1u << 0, kCpuidUmip = 1u << 2, kCpuidRdpid = 1u << 22;
 // CPUID.7.0:EDX
 constexpr u32 kCpuidFsrm = 1u << 4, kCpuidArchCapabilities = 1u << 29;
 // CPUID.0Dh.1:EAX

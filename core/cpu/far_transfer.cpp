@@ -165,8 +165,7 @@ bool Cpu::return_to_outer(u16 selector, const Descriptor& code_descriptor, u64 i
     if (!read_stack(frame, esp, operand_size) || !read_stack(frame + operand_size, ss, operand_size)) return false;
     const auto ss_selector = static_cast<u16>(ss);
     if (long_mode()) {
-        if (!check_target_offset(code, ip)) return false;
-        if (!load_outer_context(selector, code, ss_selector, esp + extra_bytes)) return false;
+        if (!load_outer_context(selector, code, ip, ss_selector, esp + extra_bytes)) return false;
         state.ip = ip;
         return true;
     }

@@ -94,29 +94,32 @@ bool Cpu::iret_long(unsigned operand_size) {
     for (unsigned i = 0; i < 3; ++i)
         if (!read_stack(state.gpr[kRsp] + i * operand_size, words[i], operand_size)) return false;
     const auto selector = static_cast<u16>(words[1]);
+    // Before CS is looked at; the limit of compatibility-mode code comes after SS (SDM vol. 2, "IRET",
+    // IA-32e-MODE-RETURN).
+    if (!canonical(words[0])) return raise_gp(0);
     Descriptor code;
     if (!read_returned_code(selector, code)) return false;
     const unsigned rpl = selector & 3;
     const bool outer = rpl > state.cpl;
     const unsigned old_cpl = state.cpl, old_iopl = iopl();
-    if (!check_target_offset(code, words[0])) return false;
     if (!from64 && !outer) {
+        if (!check_target_offset(code, words[0])) return false;
         if (!set_accessed(selector, code)) return false;
         set_stack_pointer(state.gpr[kRsp] + 3 * operand_size);
         load_code_segment(selector, code, rpl);
     } else {
         for (unsigned i = 3; i < 5; ++i)
             if (!read_stack(state.gpr[kRsp] + i * operand_size, words[i], operand_size)) return false;
-        if (!load_outer_context(selector, code, static_cast<u16>(words[4]), words[3])) return false;
+        if (!load_outer_context(selector, code, words[0], static_cast<u16>(words[4]), words[3])) return false;
     }
     state.ip = words[0];
     set_returned_flags(words[2], operand_size, old_cpl, old_iopl);
     return true;
 }
 
-// CS, SS and rSP of an IRET, far return or the like in long mode. A null SS is allowed towards 64-bit code above
-// ring 3.
-bool Cpu::load_outer_context(u16 selector, const Descriptor& code_descriptor, u16 ss, u64 pointer) {
+// CS, SS and rSP of an IRET, far return or the like in long mode, once the target `ip` is found good. A null SS is
+// allowed towards 64-bit code above ring 3.
+bool Cpu::load_outer_context(u16 selector, const Descriptor& code_descriptor, u64 ip, u16 ss, u64 pointer) {
     Descriptor code = code_descriptor;
     const unsigned rpl = selector & 3;
     const bool to64 = code.attributes() & kSegmentLong;
@@ -127,6 +130,7 @@ bool Cpu::load_outer_context(u16 selector, const Descriptor& code_descriptor, u1
     } else if (!check_stack_segment(ss, rpl, Exception::GP, stack, 0)) {
         return false;
     }
+    if (!check_target_offset(code, ip)) return false;
     if (!set_accessed(selector, code)) return false;
     const bool outer = rpl > state.cpl;
     load_code_segment(selector, code, rpl);

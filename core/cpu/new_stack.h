@@ -34,16 +34,22 @@ struct Cpu::NewStack {
     }
 
   private:
+    bool access_linear(u64 linear, u64* value, unsigned size, bool write) {
+        if (user && !cpu.check_alignment(linear, size)) return false;
+        if (!cpu.access_linear(linear, value, size, write, user)) return false;
+        cpu.check_data_breakpoint(linear, size, write);
+        return true;
+    }
     bool access(u64 offset, u64* value, unsigned size, bool write) {
         if (wide) {
             if (!canonical(offset)) return cpu.raise(vector, error);
-            return cpu.access_linear(offset, value, size, write, user);
+            return access_linear(offset, value, size, write);
         }
         const u64 last = offset + size - 1;
         const bool down = !(segment.attributes & kSegmentCode) && (segment.attributes & kSegmentExpandDown);
         const bool fits = down ? offset > segment.limit && last <= mask() : last <= segment.limit;
         if (!fits || (segment.attributes & kSegmentUnusable)) return cpu.raise(vector, error);
-        return cpu.access_linear((segment.base + offset) & 0xFFFFFFFF, value, size, write, user);
+        return access_linear((segment.base + offset) & 0xFFFFFFFF, value, size, write);
     }
 };
 

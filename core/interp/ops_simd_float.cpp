@@ -3,11 +3,9 @@
 
 namespace lodge::simd {
 
-bool report_flags(Cpu& cpu, u32 flags) {
+bool set_flags(Cpu& cpu, u32 flags) {
     u32& mxcsr = cpu.state.fpu.mxcsr;
     const u32 masked = mxcsr >> 7 & kMxcsrFlags;
-    // An unmasked error found before computing keeps every element from being computed.
-    if (flags & ~masked & kMxcsrBeforeComputing) flags &= kMxcsrBeforeComputing;
     mxcsr |= flags;
     if (!(flags & ~masked)) return true;
     return cpu.raise(cpu.state.cr4 & kCr4Osxmmexcpt ? Exception::XM : Exception::UD);
@@ -46,6 +44,33 @@ LODGE_COMPARE(PD)
 LODGE_COMPARE(SD)
 #undef LODGE_COMPARE
 }  // namespace kernel
+
+}  // namespace
+
+#define LODGE_ELEMENTS(name, ...) \
+    template <>                   \
+    inline constexpr Elements kElementsOf<kernel::name> = {__VA_ARGS__};
+#define LODGE_ELEMENTS_OF_FOUR(name, step)            \
+    LODGE_ELEMENTS(name##PS, step, step, 4, 4, false) \
+    LODGE_ELEMENTS(name##SS, step, step, 4, 1, false) \
+    LODGE_ELEMENTS(name##PD, step, step, 8, 2, false) \
+    LODGE_ELEMENTS(name##SD, step, step, 8, 1, false)
+LODGE_ELEMENTS_OF_FOUR(ADD, Step::add)
+LODGE_ELEMENTS_OF_FOUR(SUB, Step::subtract)
+LODGE_ELEMENTS_OF_FOUR(MUL, Step::multiply)
+LODGE_ELEMENTS_OF_FOUR(DIV, Step::divide)
+LODGE_ELEMENTS(ADDSUBPS, Step::subtract, Step::add, 4, 4, false)
+LODGE_ELEMENTS(ADDSUBPD, Step::subtract, Step::add, 8, 2, false)
+LODGE_ELEMENTS(HADDPS, Step::add, Step::add, 4, 4, true)
+LODGE_ELEMENTS(HADDPD, Step::add, Step::add, 8, 2, true)
+LODGE_ELEMENTS(HSUBPS, Step::subtract, Step::subtract, 4, 4, true)
+LODGE_ELEMENTS(HSUBPD, Step::subtract, Step::subtract, 8, 2, true)
+LODGE_ELEMENTS(CVTPD2PS, Step::narrow, Step::narrow, 8, 2, false)
+LODGE_ELEMENTS(CVTSD2SS, Step::narrow, Step::narrow, 8, 1, false)
+#undef LODGE_ELEMENTS_OF_FOUR
+#undef LODGE_ELEMENTS
+
+namespace {
 
 template <class Kernel, class Source>
 bool op_order(Cpu& cpu, const Insn& insn) {

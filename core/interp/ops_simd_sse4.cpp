@@ -68,7 +68,11 @@ bool op_dot_product(Cpu& cpu, const Insn& insn) {
     const unsigned d = insn.operands[0].reg;
     const __m128i wanted = element_mask<T>(insn.immediate >> 4);
     const __m128i a = _mm_and_si128(get_xmm(cpu.state.fpu, d), wanted);
-    if (!run_on_host<Kernel>(cpu, a, _mm_and_si128(source, wanted), result)) return false;
+    const __m128i b = _mm_and_si128(source, wanted);
+    const u32 mxcsr = cpu.state.fpu.mxcsr;
+    if ((mxcsr & kMxcsrMasks) != kMxcsrMasks && !set_flags(cpu, dot_product_flags(sizeof(T), mxcsr, a, b)))
+        return false;
+    if (!run_on_host<Kernel>(cpu, a, b, result)) return false;
     set_xmm(cpu.state.fpu, d, _mm_and_si128(result, element_mask<T>(insn.immediate)));
     return true;
 }

@@ -20,6 +20,7 @@ namespace {
 
 template <class T, class Address>
 inline void advance(Cpu& cpu, u8 reg, u64 elements) {
+    if (elements == 0) return;  // not even the upper half of the register changes
     const u64 bytes = elements * sizeof(T);
     const u64 step = cpu.flag(kFlagDirection) ? 0 - bytes : bytes;
     set_gpr<Address>(cpu, reg, static_cast<Address>(cpu.state.gpr[reg] + step));
@@ -287,11 +288,12 @@ struct repeat_moving {
         });
     }
 };
-// INS, OUTS.
+// INS, OUTS. The right to use the port is looked at even when the count is 0 (verified on hardware).
 template <class Form>
 struct repeat_port {
     template <class T, class Address>
     static Outcome repeat(Cpu& cpu, const Insn& insn) {
+        if (!cpu.check_port(get_gpr<u16>(cpu, kRdx), sizeof(T))) return Outcome::faulted;
         return repeat_steps<Address>(cpu,
                                      [&](u64, bool&) -> u64 { return Form::template once<T, Address>(cpu, insn); });
     }

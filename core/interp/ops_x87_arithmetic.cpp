@@ -130,8 +130,7 @@ bool op_memory(Cpu& cpu, const Insn& insn) {
     return true;
 }
 
-// C3, C2, C0 of a comparison with ST(0). False: an unmasked exception prevents a pop or the writing of EFLAGS, though
-// not of the condition codes.
+// C3, C2, C0 of a comparison with ST(0). False: an unmasked exception prevents a pop, though not the condition codes.
 template <class Kernel>
 bool compare(FpuState& fpu, const Insn& insn, const u8* other, void* memory, u16& codes, u16 cleared = kC1) {
     codes = run_on_host<Kernel>(fpu, {st(fpu, 0), other, memory});
@@ -176,8 +175,10 @@ bool compare_with(Cpu& cpu, const Insn& insn, unsigned s) {
                           ? compare_empty(fpu, insn, codes)
                           : compare<Kernel>(fpu, insn, st(fpu, s), nullptr, codes, cleared);
     if (!to_flags) set_codes(fpu, codes);
+    // EFLAGS stay as they are only when an invalid operation is not masked (SDM vol. 2, "FCOMI"); a denormal operand
+    // does not keep them (verified on hardware).
+    if (to_flags && !(fpu.status & ~fpu.control & kInvalid)) set_flags(cpu.state.status, codes);
     if (!done) return true;
-    if (to_flags) set_flags(cpu.state.status, codes);
     pop(fpu, pops);
     return true;
 }

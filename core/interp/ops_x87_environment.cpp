@@ -220,8 +220,12 @@ void take_fx_area(const Insn& insn, const FxArea& area, FpuState& fpu) {
 
 namespace {
 
+// An address that is not canonical is found first: #SS where it is of the stack (verified on hardware).
 bool fx_aligned(Cpu& cpu, const Insn& insn, u64 address) {
-    return simd::is_aligned(cpu, insn.segment, address) || cpu.raise_gp(0);
+    if (simd::is_aligned(cpu, insn.segment, address)) return true;
+    const u64 linear = cpu.state.segment(insn.segment).base + address;
+    if (cpu.code64() && !Cpu::canonical(linear)) return cpu.probe_read(insn.segment, address, kFxAreaSize);
+    return cpu.raise_gp(0);
 }
 
 template <unsigned xmm_count>

@@ -121,6 +121,12 @@ bool op_load_exact(Cpu& cpu, const Insn& insn) {
     return true;
 }
 
+// Memory is checked although an unmasked exception keeps the result from it (verified on hardware).
+template <class T>
+bool store_unless(bool prevented, Cpu& cpu, const Insn& insn, u64 address, const T& value) {
+    return prevented ? cpu.probe_write(insn.segment, address, sizeof(T)) : cpu.write(insn.segment, address, value);
+}
+
 // ST(0) to memory. Numeric errors are found before the memory is touched; only once it has been written does
 // anything change.
 template <class Kernel, class T, T indefinite, unsigned pops>
@@ -134,7 +140,7 @@ bool op_store(Cpu& cpu, const Insn& insn) {
     if (!empty) [[likely]]
         status = run_on_host<Kernel>(fpu, {.a = st(fpu, 0), .m = &value});
     const bool prevented = status & ~fpu.control & kPreventMemory;
-    if (!prevented && !cpu.write(insn.segment, address, value)) return false;
+    if (!store_unless(prevented, cpu, insn, address, value)) return false;
     record_memory(cpu, insn, address);
     if (empty) fpu.status |= kStackFault;
     if (finish(fpu, insn, status, kC1, kPreventMemory)) pop(fpu, pops);
@@ -148,7 +154,7 @@ bool op_store_real10(Cpu& cpu, const Insn& insn) {
     const bool empty = is_empty(fpu, 0);
     const Float80 value = empty ? kIndefiniteReal10 : load<Float80>(st(fpu, 0));
     const bool prevented = empty && !(fpu.control & kInvalid);
-    if (!prevented && !cpu.write(insn.segment, address, value)) return false;
+    if (!store_unless(prevented, cpu, insn, address, value)) return false;
     record_memory(cpu, insn, address);
     fpu.status &= static_cast<u16>(~kC1);
     if (empty && !stack_fault(fpu, insn, kStackUnderflow)) return true;

@@ -5,19 +5,13 @@
 //   plain    the guest's control bits are those that C++ code runs with anyway; the host's flags are not cleared first
 //   careful  under the guest's rounding, FZ and DAZ, from clean flags
 //
-// Known deviation: with an unmasked overflow or underflow, PE tells whether the masked result is inexact, not whether
-// the one with an unbounded exponent would be; and the steps of DPPS and DPPD are seen as one.
+// With an unmasked overflow or underflow, PE tells whether the result would be inexact if its exponent were unbounded,
+// which no masked run tells: simd_unmasked.h has that.
 #pragma once
 
-#include "core/interp/simd.h"
+#include "core/interp/simd_unmasked.h"
 
 namespace lodge::simd {
-
-// MXCSR (SDM vol. 1, 10.2.3). The flags' masks are seven bits above the flags.
-constexpr u32 kMxcsrFlags = 0x3F, kMxcsrMasks = 0x1F80, kMxcsrFlushToZero = 0x8000;
-constexpr u32 kMxcsrUnderflow = 0x10;
-constexpr u32 kMxcsrBeforeComputing = 0x07;  // IE, DE, ZE
-constexpr u32 kHostMxcsr = 0x1F80;           // what C++ code expects
 
 // `a` is the destination, `b` the source.
 #define LODGE_SSE_KERNEL(name, text, A, a_constraint, B, b_constraint, ...)                                          \
@@ -43,8 +37,11 @@ constexpr u32 kHostMxcsr = 0x1F80;           // what C++ code expects
 
 #define LODGE_SSE_XMM(name, text, ...) LODGE_SSE_KERNEL(name, text, __m128i, "+x", __m128i, "x", __VA_ARGS__)
 
-// The flags that the guest sees, and #XM (SDM vol. 1, 11.5.2). False: it was raised.
-bool report_flags(Cpu& cpu, u32 flags);
+// Adds flags to the guest's, and #XM for those that it does not mask (SDM vol. 1, 11.5.2). False: it was raised.
+bool set_flags(Cpu& cpu, u32 flags);
+inline bool report_flags(Cpu& cpu, u32 flags) {
+    return set_flags(cpu, reported(flags, cpu.state.fpu.mxcsr));
+}
 
 template <class Kernel>
 bool run_carefully(Cpu& cpu, typename Kernel::Destination a, typename Kernel::Source b,
@@ -60,6 +57,9 @@ bool run_carefully(Cpu& cpu, typename Kernel::Destination a, typename Kernel::So
         Kernel::careful(a, b, control | kMxcsrFlushToZero, after);
         flags |= after & kMxcsrUnderflow;
     }
+    if constexpr (kElementsOf<Kernel>.count != 0)
+        if (flags & ~(mxcsr >> 7) & (kMxcsrOverflow | kMxcsrUnderflow))
+            flags = element_flags(kElementsOf<Kernel>, mxcsr, a, b);
     return report_flags(cpu, flags);
 }
 

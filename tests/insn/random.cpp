@@ -32,8 +32,8 @@ constexpr std::string_view kOpcodes[] = {
     "F30FB8", "F30FBC", "F30FBD", "F20F38F0", "F20F38F1", "0F38F0", "0F38F1", "660F38F6", "F30F38F6", "0FC3", "C4E200",
     "C4E278", "C4E2F8", "C4E37B", "C4E278", "63"};
 
-// Flags that the SDM leaves undefined where alu.h does not take the host's own instruction: decimal adjustment, which
-// 64-bit code lacks, and what the host may lack.
+// Flags that the SDM leaves undefined where alu.h does not take the host's own: decimal adjustment, which 64-bit code
+// lacks, multiplication and division, and what the host may lack.
 u32 ignored_flags(Opcode opcode) {
     switch (opcode) {
         case Opcode::AAA:
@@ -42,6 +42,10 @@ u32 ignored_flags(Opcode opcode) {
         case Opcode::AAD:
         case Opcode::DAA:
         case Opcode::DAS:
+        case Opcode::MUL:
+        case Opcode::IMUL:
+        case Opcode::DIV:
+        case Opcode::IDIV:
             return facts(opcode).flags_undefined;
         default:
             return facts(opcode).feature > CpuFeature::cmov ? facts(opcode).flags_undefined : 0;

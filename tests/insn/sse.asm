@@ -212,3 +212,40 @@ TEST store_to_read_only_memory
 ;FAULT   #PF=7
     movdqu [READONLY], xmm0
 END
+
+; With an unmasked underflow, PE is that of the result with an unbounded exponent.
+TEST unmasked_underflow_exact
+;SET     xmm0=0x00800003 xmm1=0x3F000000 mxcsr=0x1780
+;FAULT   #XM
+;EXPECT  xmm0=0x00800003 mxcsr=0x1790
+    mulss xmm0, xmm1
+END
+
+TEST unmasked_underflow_inexact
+;SET     xmm0=0x00800003 xmm1=0x3F000003 mxcsr=0x1780
+;FAULT   #XM
+;EXPECT  xmm0=0x00800003 mxcsr=0x17B0
+    mulss xmm0, xmm1
+END
+
+TEST unmasked_overflow_exact
+;SET     xmm0=0x7F000000 xmm1=0x40000000 mxcsr=0x1B80
+;FAULT   #XM
+;EXPECT  xmm0=0x7F000000 mxcsr=0x1B88
+    mulss xmm0, xmm1
+END
+
+TEST unmasked_underflow_narrowing
+;SET     xmm1=0x3690000000000000 mxcsr=0x1780
+;FAULT   #XM
+;EXPECT  mxcsr=0x1790
+    cvtsd2ss xmm0, xmm1
+END
+
+; The product is a denormal: an operand of the sum, whose exception is not masked.
+TEST dpps_reports_the_steps_before_an_unmasked_exception
+;SET     xmm0=0x00800003 xmm1=0x3F000000 mxcsr=0x1E80
+;FAULT   #XM
+;EXPECT  xmm0=0x00800003 mxcsr=0x1EB2
+    dpps xmm0, xmm1, 0x1F
+END

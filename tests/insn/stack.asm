@@ -226,3 +226,16 @@ TEST lss_loads_both
 ;EXPECT  esp=STACK-0x40
     lss esp, [DATA]
 END
+
+; Nothing is written, so memory may be read-only, when the level stays.
+TEST arpl_that_changes_nothing
+;SET     eax=0
+;EXPECT  eflags&0x40=0
+    arpl [READONLY], ax
+END
+
+TEST arpl_that_raises
+;SET     eax=3
+;FAULT   #PF=7
+    arpl [READONLY], ax
+END

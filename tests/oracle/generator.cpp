@@ -5,14 +5,13 @@
 
 #include "core/decode/decoder.h"
 #include "core/decode/encoding.h"
-#include "tests/oracle/interpreter_has.h"
+#include "tests/oracle/exclusions.h"
 
 namespace lodge::oracle {
 namespace {
 
-bool is_one_of(Opcode opcode, std::initializer_list<Opcode> list) {
-    return std::find(list.begin(), list.end(), opcode) != list.end();
-}
+using enum Opcode;
+
 bool is_string(Opcode opcode) {
     return opcode >= Opcode::MOVS && opcode <= Opcode::OUTS;
 }
@@ -20,64 +19,23 @@ bool is_bit_string(Opcode opcode) {
     return is_one_of(opcode, {Opcode::BT, Opcode::BTS, Opcode::BTR, Opcode::BTC});
 }
 
-struct Exclusion {
-    std::string_view reason;
-    std::initializer_list<Opcode> opcodes;
-};
-
-using enum Opcode;
-const Exclusion kExclusions[] = {
-    {"leaves user mode or comes to another segment: tests/boot",
-     {SYSCALL, SYSENTER, SYSRET, SYSEXIT, INT3, INT1, IRET, JMPF, CALLF, RETF}},
-    {"its result is time or chance, or tells of the machine",
-     {RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, CPUID, RDPID, XGETBV, XTEST}},
-    {"the host's kernel answers in its place (UMIP)", {SGDT, SIDT, SLDT, STR, SMSW}},
-    {"leaves the host's virtual machine, or belongs to a hypervisor",
-     {VMCALL, VMMCALL, VMRUN,   VMLOAD, VMSAVE,  STGI,   CLGI,    SKINIT, INVLPGA, VMLAUNCH, VMRESUME, VMXOFF,
-      VMFUNC, VMCLEAR, VMPTRLD, VMXON,  VMPTRST, VMREAD, VMWRITE, INVEPT, INVVPID, GETSEC,   RSM}},
-    {"depends on what the host's kernel has enabled, saves what the host has of state",
-     {XSAVE, XRSTOR, XSAVEOPT, XSAVEC, XSAVES, XRSTORS, XSETBV, MONITOR, MWAIT}},
-    {"3DNow!: no longer on this host", {FEMMS}},
-    {"transactional memory: not on this host or not in any model", {XBEGIN, XABORT, XEND}},
-};
-
 }  // namespace
 
-std::string_view reason_not_to_draw(unsigned number, bool code64) {
-    const Encoding& row = kEncodings[number];
-    if (!(row.modes >> code64 & 1)) return "not in this kind of code";
-    if (row.map >= OpcodeMap::vex0F) return "VEX: AVX, BMI and their like are in no CPU model of this build";
-    for (const Exclusion& exclusion : kExclusions)
-        if (is_one_of(row.opcode, exclusion.opcodes)) return exclusion.reason;
-    Insn insn;
-    insn.opcode = row.opcode;
-    const CpuFeature feature = facts(row.opcode).feature;
-    const auto in_no_model = {
-        CpuFeature::lzcnt,    CpuFeature::bmi1,       CpuFeature::bmi2,        CpuFeature::adx,
-        CpuFeature::sse4a,    CpuFeature::clwb,       CpuFeature::clzero,      CpuFeature::wbnoinvd,
-        CpuFeature::rtm,      CpuFeature::smap,       CpuFeature::prefetchwt1, CpuFeature::sha,
-        CpuFeature::fsgsbase, CpuFeature::clflushopt, CpuFeature::invpcid,     CpuFeature::amd3dnow};
-    if (std::find(in_no_model.begin(), in_no_model.end(), feature) != in_no_model.end() && !interpreter_has(insn))
-        return "in no CPU model of this build";
-    return {};
-}
-
-struct Generator::Draft {
-    const Encoding* row = nullptr;
-    bool code64 = false;
-    std::vector<u8> bytes;
-    bool wide = false, rex = false;
-    u8 rex_bits = 0;
-    size_t displacement_at = 0;
-    unsigned displacement_size = 0;
-};
-
-Generator::Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only) : seed_(seed), fs32_(fs32) {
+Generator::Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only, unsigned runs)
+    : seed_(seed), fs32_(fs32), runs_(only.empty() ? runs : 0) {
     for (unsigned row = 1; row < kEncodings.size(); ++row) {
         if (!only.empty() && name_of(kEncodings[row].opcode) != only) continue;
         if (bits32 && reason_not_to_draw(row, false).empty()) rows_[0].push_back(row);
         if (bits64 && reason_not_to_draw(row, true).empty()) rows_[1].push_back(row);
     }
+}
+
+// The state is mixed once more: neighbouring numbers must not give sequences that overlap.
+void Generator::seed(u64 number) {
+    random_.seed(seed_);
+    const u64 start = random_();
+    random_.seed(start ^ number);
+    random_.seed(random_());
 }
 
 u64 Generator::value() {
@@ -147,8 +105,15 @@ u64 Generator::float_bits(unsigned exponent_bits, unsigned fraction_bits) {
     return (raw >> 63) << (exponent_bits + fraction_bits) | exponent << fraction_bits | fraction;
 }
 
+// One whose descriptor both sides know.
+u16 Generator::selector() {
+    static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B, 0x2B,   0x33,
+                                         0x28, 0x2A, 0x20, 0x31, 0x83, 0x07, 0xFFF3, 0x33};
+    return kSelectors[random_() % std::size(kSelectors)];
+}
+
 void Generator::fill(u64 number, std::span<u8> data) {
-    random_.seed(seed_ * 0x9E3779B97F4A7C15 + number * 2 + 1);
+    seed(number * 2 + 1);
     for (size_t at = 0; at + 16 <= data.size(); at += 16) {
         u64 low = value(), high = value();
         switch (random_() % 8) {
@@ -195,8 +160,14 @@ void Generator::draw_prefixes(Draft& draft) {
     const bool fs_is_needed = !draft.code64 && std::count(bytes.begin(), bytes.end(), 0x67) && chance(85);
     if (fs_is_needed && fs32_.base) bytes.push_back(0x64);
     if (facts(row.opcode).lockable ? chance(6) : random_() % 300 == 0) bytes.push_back(0xF0);
+    // More of them than make sense; so many, now and then, that the instruction is too long.
+    const unsigned more = chance(96) ? 0 : chance(90) ? 1 + random_() % 3 : 8 + random_() % 7;
+    static constexpr u8 kPrefixes[] = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF2, 0xF3};
+    for (unsigned i = 0; i < more; ++i) bytes.push_back(kPrefixes[random_() % std::size(kPrefixes)]);
     std::shuffle(bytes.begin(), bytes.end(), random_);
     if (!draft.code64) return;
+    if (!bytes.empty() && chance(2))  // a REX that counts for nothing: another prefix follows
+        bytes.insert(bytes.end() - 1, static_cast<u8>(0x40 | random_() % 16));
     const bool wide_matters = row.wide != 0b11, b_matters = row.rex_b != 0b11;
     draft.rex = (wide_matters && row.wide == 0b10) || (b_matters && row.rex_b == 0b10) || chance(60);
     if (!draft.rex) return;
@@ -228,14 +199,16 @@ void Generator::draw_modrm(Draft& draft) {
     if (address16) {
         if (mod == 2 || (mod == 0 && rm == 6)) draft.displacement_size = 2;
     } else if (rm == 4) {
-        const u8 sib = static_cast<u8>(random_());
+        u8 sib = static_cast<u8>(random_());
+        if (draft.in_run && chance(85)) sib |= 0x20;  // no index: its register holds an address or anything
+        if (draft.in_run && chance(85)) sib &= 0xE7;
         bytes.push_back(sib);
         if (mod == 0 && (sib & 7) == 5) draft.displacement_size = 4;
     } else if (mod == 0 && rm == 5) {
         draft.displacement_size = 4;
     }
     draft.displacement_at = bytes.size();
-    const u64 displacement = chance(50) ? random_() % 256 - 128 : random_();
+    const u64 displacement = draft.in_run || chance(50) ? random_() % 256 - 128 : random_();
     for (unsigned i = 0; i < draft.displacement_size; ++i) bytes.push_back(static_cast<u8>(displacement >> 8 * i));
 }
 
@@ -296,8 +269,7 @@ void Generator::draw_state(OracleCase& made) {
     if (chance(40)) state.gpr[5] = kData + 0x400 + random_() % 0xC00;
     state.flags = 0x202 | (static_cast<u32>(random_()) & kArithmeticFlags);
     if (chance(25)) state.flags |= kFlagDirection;
-    if (chance(1)) state.flags |= kFlagAlignmentCheck;
-    if (made.insn.opcode == INTO) state.flags &= ~kFlagOverflow;  // the trap is delivered: tests/boot
+    if (chance(4)) state.flags |= kFlagAlignmentCheck;
     if (made.code64) {
         state.selectors = {0x2B, 0x2B, 0, 0};
         state.fs_base = chance(50) ? kWindow : 0;
@@ -334,6 +306,13 @@ u64 segment_base(const OracleCase& made, Segment segment, const Fs32& fs32) {
     return 0;
 }
 
+void Generator::set_displacement(u8* bytes, const Draft& draft, Insn& insn, u64 displacement) {
+    for (unsigned i = 0; i < draft.displacement_size; ++i)
+        bytes[draft.displacement_at + i] = static_cast<u8>(displacement >> 8 * i);
+    const unsigned unused = 64 - 8 * draft.displacement_size;
+    insn.displacement = static_cast<i64>(displacement << unused) >> unused;
+}
+
 void Generator::aim_memory(OracleCase& made, Draft& draft) {
     Insn& insn = made.insn;
     auto& gpr = made.before.gpr;
@@ -345,15 +324,7 @@ void Generator::aim_memory(OracleCase& made, Draft& draft) {
     if (is_bit_string(insn.opcode) && insn.operands[1].kind == OperandKind::gpr && insn.operands[1].reg != insn.base &&
         insn.operands[1].reg != insn.index && !chance(5))
         gpr[insn.operands[1].reg] = random_() % 0x400 - 0x200;
-    const auto patch = [&](u64 displacement) {
-        for (unsigned i = 0; i < draft.displacement_size; ++i)
-            made.bytes[draft.displacement_at + i] = static_cast<u8>(displacement >> 8 * i);
-        const unsigned bits = 8 * draft.displacement_size;
-        insn.displacement = bits == 64   ? static_cast<i64>(displacement)
-                            : bits == 32 ? static_cast<i32>(displacement)
-                            : bits == 16 ? static_cast<i16>(displacement)
-                                         : static_cast<i8>(displacement);
-    };
+    const auto patch = [&](u64 displacement) { set_displacement(made.bytes.data(), draft, insn, displacement); };
     const auto index_part = [&] { return insn.index < 16 ? gpr[insn.index] << insn.scale : 0; };
     const auto displacement = [&] { return static_cast<u64>(insn.displacement); };
     const bool leave_wild = chance(2);
@@ -440,22 +411,30 @@ void Generator::aim_implicit(OracleCase& made) {
         case JMP:
         case CALL:
             if (insn.operands[0].kind == OperandKind::gpr && insn.operands[0].reg != 4 && chance(80))
-                gpr[insn.operands[0].reg] = kCode + random_() % 0x100;
+                gpr[insn.operands[0].reg] = kCode + random_() % 16 * 16;
             break;
         case MOV_SEG:
         case LAR:
         case LSL:
         case VERR:
         case VERW:
-        case ARPL: {  // selectors whose descriptors both sides know
-            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x33,
-                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
+        case ARPL:
             for (const Operand& operand : insn.operands)
                 if (operand.kind == OperandKind::gpr && operand.reg != 4 && operand.reg < 16)
-                    gpr[operand.reg] =
-                        (gpr[operand.reg] & ~u64{0xFFFF}) | kSelectors[random_() % std::size(kSelectors)];
+                    gpr[operand.reg] = (gpr[operand.reg] & ~u64{0xFFFF}) | selector();
             break;
-        }
+        case JMPF:
+        case CALLF:
+            if (insn.operands[0].kind == OperandKind::far) {  // offset and selector end the instruction
+                u8* end = made.bytes.data() + made.bytes.size();
+                const u64 offset = kCode + random_() % 16 * 16;
+                if (insn.operand_size == 2)
+                    store(end - 4, static_cast<u16>(offset));
+                else
+                    store(end - 6, static_cast<u32>(offset));
+                store(end - 2, selector());
+            }
+            break;
         case PCMPESTRI:
         case PCMPESTRM:
             if (chance(80)) gpr[0] = random_() % 40 - 20, gpr[2] = random_() % 40 - 20;
@@ -466,25 +445,71 @@ void Generator::aim_implicit(OracleCase& made) {
     }
 }
 
-bool is_near_branch(Opcode opcode) {
-    return opcode >= JO && opcode <= RET;
+bool takes_selector(Opcode opcode) {
+    return is_one_of(opcode, {MOV_SEG, LDS, LES, LFS, LGS, LSS, LAR, LSL, VERR, VERW, JMPF, CALLF});
 }
 
-// Where processors differ without any being wrong.
-bool means_different_things(const Insn& insn, std::span<const u8> bytes) {
-    const bool wide = insn.prefixes & kPrefixRexW;
-    const bool code64 = insn.code_size == CodeSize::bits64;
-    // A near branch with 66 in 64-bit code: Intel ignores the prefix, AMD does not (SDM vol. 2, "JMP"; APM vol. 3,
-    // same).
-    if (code64 && is_near_branch(insn.opcode) && (insn.prefixes & kPrefixOperandSize)) return true;
-    // LOOPZ and LOOPNZ with F2 or F3, whose use there is reserved: AMD's takes the condition from the prefix.
-    const bool repeated = insn.prefixes & (kPrefixRep | kPrefixRepne);
-    if ((insn.opcode == LOOPZ || insn.opcode == LOOPNZ) && repeated) return true;
-    // Far pointers with an offset of 8 bytes are Intel's only (APM vol. 3, "LFS").
-    if ((insn.opcode == LSS || insn.opcode == LFS || insn.opcode == LGS) && wide) return true;
-    // FSTP ST(i) as D9 D8+i is in no manual; it copies empty registers without an exception.
-    const bool is_alias = bytes.size() >= 2 && bytes[bytes.size() - 2] == 0xD9;
-    return insn.opcode == FSTP && insn.operands[0].kind == OperandKind::st && is_alias;
+bool has_full_mask(const OracleCase& made) {
+    const Operand& mask = made.insn.operands[1];
+    const FxImage& fpu = made.before.fpu;
+    const bool is_mmx = made.insn.opcode == MASKMOVQ;
+    const u8* bytes = is_mmx ? fpu.st[(mask.reg - (fpu.status >> 11)) & 7] : fpu.xmm[mask.reg];
+    return std::all_of(bytes, bytes + (is_mmx ? 8 : 16), [](u8 byte) { return byte & 0x80; });
+}
+
+// Takes out of a case what is left to the implementation. False: nothing of it would be left.
+bool Generator::settle(OracleCase& made) {
+    const Opcode opcode = made.insn.opcode;
+    OracleState& state = made.before;
+    switch (opcode) {
+        case MASKMOVQ:
+        case MASKMOVDQU: {
+            // Whether bytes that the mask leaves out are looked at (SDM vol. 2 and APM vol. 4, "MASKMOVDQU"), and what
+            // alignment is checked, no manual says.
+            state.flags &= ~kFlagAlignmentCheck;
+            if (has_full_mask(made)) break;
+            if (made.insn.segment == Segment::cs && !made.code64) return false;  // not writable
+            const u64 address = kData + random_() % (kDataSize - 16);
+            const u64 mask = made.insn.address_size == 8 ? ~u64{0} : (u64{1} << 8 * made.insn.address_size) - 1;
+            const u64 wanted = address - segment_base(made, made.insn.segment, fs32_);
+            if (wanted & ~mask) return false;
+            state.gpr[7] = (state.gpr[7] & ~mask) | wanted;
+            break;
+        }
+        case FXSAVE:
+        case FXRSTOR:  // #AC or #GP when not aligned: "may vary with implementation" (SDM vol. 2, "FXSAVE")
+            state.flags &= ~kFlagAlignmentCheck;
+            break;
+        case POPF:
+        case IRET:  // See prepare_data().
+            state.gpr[4] = kData + 0x400 + random_() % 0xC00;
+            break;
+        case CALLF:
+            // To compatibility-mode code, AMD's push with that code's width of the stack pointer.
+            if (made.code64 && state.gpr[4] >> 32) return false;
+            break;
+        case RETF:
+            // AMD's look at CS before IP, at more bytes of it, and at the stack that is left before they check CS.
+            state.gpr[4] = kData + 0x400 + random_() % 0x180 * 8;
+            if (made.insn.operands[0].kind == OperandKind::immediate) {
+                made.insn.immediate = made.insn.immediate % 0x400 & ~u64{7};
+                store(made.bytes.data() + made.bytes.size() - 2, static_cast<u16>(made.insn.immediate));
+            }
+            break;
+        default:
+            break;
+    }
+    // A selector from memory that cannot be prepared: the sides' descriptors differ.
+    constexpr u64 kFarPointer = 10;
+    const auto reads_read_only = [](u64 at) { return at + kFarPointer > kReadOnly && at < kReadOnly + kReadOnlySize; };
+    if (opcode == POP_SEG && reads_read_only(state.gpr[4])) return false;
+    if (!made.accessed) return true;
+    if (takes_selector(opcode) && reads_read_only(*made.accessed)) return false;
+    // Intel's want SHA operands aligned (SDM vol. 2, "SHA1MSG1": exceptions type 4), AMD's do not.
+    if (is_sha(opcode) && *made.accessed % 16) return false;
+    constexpr u64 kLargest = 512;
+    // What follows the case is not the same on both sides.
+    return *made.accessed + kLargest < made.before.ip || *made.accessed >= made.end() + 16;
 }
 
 // A branch that lands within the case's own bytes would run something else, perhaps for ever.
@@ -510,20 +535,43 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
         if (at >= kData && at <= kData + kDataSize - sizeof value) store(data.data() + (at - kData), value);
     };
     random_.seed(made.before.gpr[3] ^ made.before.gpr[0] ^ seed_);
-    const u64 code_address = kCode + random_() % 0x100;
+    const u64 code_address = kCode + random_() % 16 * 16;
     const u64 stack = made.before.gpr[4];
+    const auto put_word = [&](u64 at, u64 word) {
+        const unsigned size = made.insn.operand_size;
+        if (size == 2)
+            put(at, static_cast<u16>(word));
+        else if (size == 4)
+            put(at, static_cast<u32>(word));
+        else
+            put(at, word);
+    };
     switch (made.insn.opcode) {
         case RET:
             if (chance(75)) put(stack, code_address);
+            break;
+        case IRET:
+        case RETF: {
+            const u64 flags = random_() & (chance(5) ? 0x3F7ED5 : 0xCD5);  // never TF
+            const u64 words[] = {code_address, selector(), flags, kData + 0x400, chance(60) ? u16{0x2B} : selector()};
+            const unsigned count = made.insn.opcode == RETF ? 2 : 5;
+            for (unsigned i = 0; i < count; ++i) put_word(stack + i * made.insn.operand_size, words[i]);
+            break;
+        }
+        case JMPF:
+        case CALLF:
+            if (made.accessed) {
+                put_word(*made.accessed, code_address);
+                put(*made.accessed + made.insn.operand_size, selector());
+            }
             break;
         case JMP:
         case CALL:
             if (made.accessed && chance(75)) put(*made.accessed, code_address);
             break;
-        case POPF: {  // without TF: a trap after the next instruction is for tests/boot
+        case POPF:  // without TF: the trap would come behind the case, where the sides differ
             if (stack >= kData && stack <= kData + kDataSize - 8) data[stack - kData + 1] &= 0xFE;
             break;
-        }
         case LDMXCSR:
             if (made.accessed && chance(85)) put(*made.accessed, static_cast<u32>(random_() & 0xFFFF));
             break;
@@ -541,12 +589,10 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
         case LSL:
         case VERR:
         case VERW: {
-            static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B,   0x2B, 0x33,
-                                                 0x28, 0x2A, 0x20, 0x31, 0x83, 0xFFF3, 0x07};
-            const u16 selector = kSelectors[random_() % std::size(kSelectors)];
+            const u16 chosen = selector();
             const bool far = made.insn.opcode >= LDS && made.insn.opcode <= LSS;
-            if (made.insn.opcode == POP_SEG) put(stack, selector);
-            if (made.accessed) put(*made.accessed + (far ? made.insn.operand_size : 0), selector);
+            if (made.insn.opcode == POP_SEG) put(stack, chosen);
+            if (made.accessed) put(*made.accessed + (far ? made.insn.operand_size : 0), chosen);
             break;
         }
         case CMPXCHG8B:
@@ -575,53 +621,82 @@ void Generator::prepare_data(const OracleCase& made, std::span<u8> data) {
     }
 }
 
-bool Generator::try_make(OracleCase& made, unsigned number) {
-    Draft draft;
-    draft.row = &kEncodings[number];
-    draft.code64 = made.code64;
+// Bytes of the row, and what they decode to. They are cut to the instruction's length when they are one.
+DecodeStatus Generator::draw_bytes(Draft& draft, Insn& insn) {
     draw_prefixes(draft);
     static constexpr std::initializer_list<u8> kEscapes[] = {{}, {0x0F}, {0x0F, 0x38}, {0x0F, 0x3A}};
+    draft.opcode_at = draft.bytes.size();
     const auto& escapes = kEscapes[static_cast<unsigned>(draft.row->map)];
     draft.bytes.insert(draft.bytes.end(), escapes.begin(), escapes.end());
     draft.bytes.push_back(
         static_cast<u8>(draft.row->first + random_() % static_cast<u64>(draft.row->last - draft.row->first + 1)));
     if (draft.row->has_modrm) draw_modrm(draft);
     while (draft.bytes.size() < kLongestInsn + 8) draft.bytes.push_back(static_cast<u8>(value()));
-    const CodeSize code_size = made.code64 ? CodeSize::bits64 : CodeSize::bits32;
-    Insn& insn = made.insn;
+    const CodeSize code_size = draft.code64 ? CodeSize::bits64 : CodeSize::bits32;
+    insn = Insn{};
     const DecodeStatus status = decode({draft.bytes.data(), kLongestInsn}, code_size, insn);
     if (status == DecodeStatus::ok) {
-        if (insn.opcode != draft.row->opcode) return false;
         draft.bytes.resize(insn.length);
-    } else {
-        if (status != DecodeStatus::invalid || !chance(10)) return false;
-        insn = Insn{};
-        insn.code_size = code_size;
-        draft.bytes.resize(kLongestInsn);
+        return status;
     }
-    if (insn.opcode == INT && (insn.immediate == 3 || insn.immediate == 4 || insn.immediate == 0x80))
-        return false;  // gates that user code may use
-    if (means_different_things(insn, draft.bytes)) return false;
-    made.row = number;
+    insn = Insn{};
+    insn.code_size = code_size;
+    draft.bytes.resize(kLongestInsn);
+    return status;
+}
+
+bool Generator::try_make(OracleCase& made, unsigned number) {
+    Draft draft;
+    draft.row = &kEncodings[number];
+    draft.code64 = made.code64;
+    Insn& insn = made.insn;
+    const DecodeStatus status = draw_bytes(draft, insn);
+    const bool is_insn = status == DecodeStatus::ok;
+    if (is_insn && insn.opcode != draft.row->opcode) return false;
+    if (status == DecodeStatus::truncated) return false;
+    if (status == DecodeStatus::too_long && has_length_of_its_own(draft.row->opcode)) return false;
+    // How long bytes that are no instruction are, no manual says: not those that may be too long.
+    if (status == DecodeStatus::invalid && (draft.opcode_at > 4 || !chance(10))) return false;
+    if (insn.opcode == INT && insn.immediate == 0x80) return false;  // a system call
+    if (means_different_things(insn)) return false;
+    if (is_insn) made.row = number;
     made.bytes = draft.bytes;
-    made.before.ip = kCode + 0x800 + random_() % 0x400;
+    made.before.ip = draw_ip();
     draw_state(made);
-    if (status == DecodeStatus::ok) aim(made, draft);
+    if (!is_insn) return true;
+    aim(made, draft);
+    if (!settle(made)) return false;
+    if (chance(1) && !has_length_of_its_own(insn.opcode)) cut(made);
     return true;
 }
 
+// Now and then such that the case lies in both pages.
+u64 Generator::draw_ip() {
+    if (chance(5)) return kCode + kCodeSize / 2 - random_() % 20;
+    return kCode + 0x800 + random_() % 0x400;
+}
+
+// Leaves only some bytes of the instruction, before a page that is not there.
+void Generator::cut(OracleCase& made) {
+    if (made.bytes.size() < 2) return;
+    made.bytes.resize(1 + random_() % (made.bytes.size() - 1));
+    made.before.ip = kCode + kCodeSize - made.bytes.size();
+    made.accessed.reset();
+    made.insn = Insn{};
+    made.row = 0;
+}
+
 OracleCase Generator::make(u64 number) {
-    random_.seed(seed_ * 0x9E3779B97F4A7C15 + number * 2);
-    OracleCase made;
-    made.code64 = rows_[0].empty() || (!rows_[1].empty() && random_() % 3);
-    const auto& rows = rows_[made.code64];
+    seed(number * 2);
+    const bool code64 = rows_[0].empty() || (!rows_[1].empty() && random_() % 3);
+    const auto& rows = rows_[code64];
+    const bool wants_run = chance(runs_);
     for (;;) {
         const unsigned row = rows[random_() % rows.size()];
         for (unsigned tries = 0; tries < 20; ++tries) {
-            const bool code64 = made.code64;
-            made = OracleCase{};
+            OracleCase made;
             made.code64 = code64;
-            if (try_make(made, row)) return made;
+            if (wants_run ? try_make_run(made) : try_make(made, row)) return made;
         }
     }
 }

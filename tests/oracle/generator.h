@@ -1,11 +1,12 @@
 // Cases drawn from the rows of the decoder's table.
 #pragma once
 
-#include <random>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "core/decode/decoder.h"
+#include "core/decode/encoding.h"
 #include "tests/oracle/oracle_case.h"
 
 namespace lodge::oracle {
@@ -16,13 +17,29 @@ struct Fs32 {
     u64 base = 0;
 };
 
-// Why cases of this row are not drawn in this kind of code; empty when they are.
-std::string_view reason_not_to_draw(unsigned row, bool code64);
+// Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014): seeded for each case, so seeding has
+// to cost nothing.
+class Random {
+  public:
+    using result_type = u64;
+    static constexpr u64 min() { return 0; }
+    static constexpr u64 max() { return ~u64{0}; }
+    void seed(u64 seed) { state_ = seed; }
+    u64 operator()() {
+        u64 mixed = state_ += 0x9E3779B97F4A7C15;
+        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9;
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB;
+        return mixed ^ mixed >> 31;
+    }
+
+  private:
+    u64 state_ = 0;
+};
 
 class Generator {
   public:
-    // `only`: a mnemonic, or empty.
-    Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only);
+    // `only`: a mnemonic, or empty. `runs`: how many cases of a hundred are to be of several instructions.
+    Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_view only, unsigned runs);
     // Everything about the case is decided by `number` and the seed.
     OracleCase make(u64 number);
     // What the data starts from.
@@ -33,8 +50,25 @@ class Generator {
     void prepare_data(const OracleCase& made, std::span<u8> data);
 
   private:
-    struct Draft;
+    // An instruction in the making.
+    struct Draft {
+        const Encoding* row = nullptr;
+        bool code64 = false, in_run = false;
+        std::vector<u8> bytes;
+        bool wide = false, rex = false;
+        u8 rex_bits = 0;
+        size_t opcode_at = 0;
+        size_t displacement_at = 0;
+        unsigned displacement_size = 0;
+    };
     bool try_make(OracleCase& made, unsigned row);
+    DecodeStatus draw_bytes(Draft& draft, Insn& insn);
+    // generator_run.cpp
+    bool try_make_run(OracleCase& made);
+    bool draw_for_run(OracleCase& made, bool is_last, u32& undefined);
+    void draw_run_state(OracleCase& made);
+    void aim_in_run(const OracleCase& made, Draft& draft, Insn& insn);
+    void join_branches(OracleCase& made);
     void draw_prefixes(Draft& draft);
     void draw_modrm(Draft& draft);
     void draw_state(OracleCase& made);
@@ -42,15 +76,22 @@ class Generator {
     void aim(OracleCase& made, Draft& draft);
     void aim_memory(OracleCase& made, Draft& draft);
     void aim_implicit(OracleCase& made);
+    static void set_displacement(u8* bytes, const Draft& draft, Insn& insn, u64 displacement);
     void keep_off_own_code(OracleCase& made);
+    bool settle(OracleCase& made);
+    u64 draw_ip();
+    void cut(OracleCase& made);
+    void seed(u64 number);
     u64 value();
+    u16 selector();
     u64 float_bits(unsigned exponent_bits, unsigned fraction_bits);
     u64 address(u64 size);
     bool chance(unsigned percent) { return random_() % 100 < percent; }
 
     u64 seed_;
-    std::mt19937_64 random_;
+    Random random_;
     Fs32 fs32_;
+    unsigned runs_;
     std::vector<unsigned> rows_[2];
 };
 

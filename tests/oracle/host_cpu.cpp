@@ -23,6 +23,8 @@ namespace lodge::oracle {
 namespace {
 
 constexpr u16 kCode32 = 0x23, kDataSelector = 0x2B, kCode64 = 0x33;  // Linux's GDT for user mode
+constexpr u8 kStub[] = {0xFF, 0x24, 0x25, 0x98, 0x00, 0x6B, 0x1A};   // jmp *CONTROL+0x98
+constexpr unsigned kWayOutSize = sizeof kStub;
 constexpr int kSignals[] = {SIGILL, SIGSEGV, SIGFPE, SIGTRAP, SIGBUS};
 
 // The offsets are known to the assembly below.
@@ -51,8 +53,6 @@ struct Control {
     FxImage out_fpu;  // 400
     u8 stub[0x20];    // 600: the way out of 32-bit code
 };
-constexpr u64 kControl = 0x1A6B0000;
-constexpr u64 kControlSize = 0x2000;
 static_assert(offsetof(Control, out_gs_base) == 0x170 && offsetof(Control, stub) == 0x600);
 
 Control& control() {
@@ -96,7 +96,9 @@ lodge_oracle_enter:
     call 2f
     movq CONTROL+0x20, %rsp
     jmp *CONTROL+0x88
-1:  movzwl CONTROL+0x154, %eax
+1:  movl $0x2B, %eax
+    movl %eax, %ss
+    movzwl CONTROL+0x154, %eax
     movl %eax, %fs
     movzwl CONTROL+0x156, %eax
     movl %eax, %gs
@@ -193,6 +195,7 @@ struct Ending {
     bool faulted = false;
     OracleFault fault;
     u64 ip = 0;
+    u16 code_selector = 0;
 };
 Ending ending;
 
@@ -220,6 +223,7 @@ void on_fault(int signal, siginfo_t*, void* raw) {
     std::memcpy(&to.out_fpu, context.uc_mcontext.fpregs, sizeof to.out_fpu);
     ending.faulted = true;
     ending.ip = static_cast<u64>(registers[REG_RIP]);
+    ending.code_selector = static_cast<u16>(registers[REG_CSGSFS]);
     ending.fault.vector = static_cast<u8>(registers[REG_TRAPNO]);
     ending.fault.error = static_cast<u32>(registers[REG_ERR]);
     ending.fault.address = static_cast<u64>(registers[REG_CR2]);
@@ -270,12 +274,6 @@ bool HostCpuOnLinux::prepare(int code_file, u64 code_offset) {
     if (alias == MAP_FAILED) return false;
     code_ = static_cast<u8*>(alias);
     std::memset(code_, kFiller, kCodeSize);
-    // jmp *CONTROL+0x98
-    static constexpr u8 kStub[] = {0xFF, 0x24, 0x25, 0x98, 0x00, 0x6B, 0x1A};
-    std::memcpy(control().stub, kStub, sizeof kStub);
-    control().exit = reinterpret_cast<u64>(&lodge_oracle_exit);
-    control().host_mxcsr = 0x1F80;
-
     signal_stack_.resize(256 * 1024);  // AVX-512 and AMX frames are large
     stack_t stack{};
     stack.ss_sp = signal_stack_.data();
@@ -321,7 +319,7 @@ void HostCpuOnLinux::set_read_only(std::span<const u8> contents) {
 
 void HostCpuOnLinux::write_way_out(const OracleCase& made, u8* at) {
     if (made.code64) {
-        std::memcpy(at, control().stub, 7);
+        std::memcpy(at, kStub, kWayOutSize);
         return;
     }
     at[0] = 0xEA;  // JMP far
@@ -330,10 +328,15 @@ void HostCpuOnLinux::write_way_out(const OracleCase& made, u8* at) {
 }
 
 void HostCpuOnLinux::run(const OracleCase& made, OracleOutcome& outcome) {
+    std::memcpy(control().stub, kStub, sizeof kStub);
     u8* code = code_ + (made.before.ip - kCode);
     std::memcpy(code, made.bytes.data(), made.bytes.size());
-    write_way_out(made, code + made.bytes.size());
+    // Where there is no room for the way out, the case ends with a fault.
+    const bool has_way_out = made.end() + kWayOutSize <= kCode + kCodeSize;
+    if (has_way_out) write_way_out(made, code + made.bytes.size());
     Control& to = control();
+    to.exit = reinterpret_cast<u64>(&lodge_oracle_exit);
+    to.host_mxcsr = 0x1F80;
     const OracleState& before = made.before;
     std::memcpy(to.gpr, before.gpr.data(), sizeof to.gpr);
     to.flags = before.flags;
@@ -351,10 +354,11 @@ void HostCpuOnLinux::run(const OracleCase& made, OracleOutcome& outcome) {
     lodge_oracle_enter();
     ending.running = false;
     asm volatile("" ::: "memory");
-    std::memset(code, kFiller, made.bytes.size() + 7);
+    std::memset(code, kFiller, made.bytes.size() + (has_way_out ? kWayOutSize : 0));
     OracleState& after = outcome.state;
     std::memcpy(after.gpr.data(), to.out_gpr, sizeof to.out_gpr);
     after.ip = ending.faulted ? ending.ip : made.end();
+    after.code_selector = ending.faulted ? ending.code_selector : made.code64 ? kCode64 : kCode32;
     after.flags = static_cast<u32>(to.out_flags);
     std::memcpy(after.selectors.data(), to.out_selectors, sizeof to.out_selectors);
     after.fs_base = to.out_fs_base;

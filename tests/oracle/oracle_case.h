@@ -17,6 +17,9 @@ constexpr u64 kReadOnly = kData + kDataSize, kReadOnlySize = 0x1000;
 constexpr u64 kCode = kWindow + 0x20000, kCodeSize = 0x2000;  // readable and executable, HLT wherever no case lies
 constexpr u8 kFiller = 0xF4;                                  // HLT: in user mode #GP(0) where a branch has landed
 
+// Where the host's way into and out of a case lies. Whoever comes here has changed the host's side alone.
+constexpr u64 kControl = 0x1A6B0000, kControlSize = 0x2000;
+
 // FXSAVE image of 64-bit code (SDM vol. 1, table 10-2).
 struct alignas(16) FxImage {
     u16 control, status;
@@ -34,6 +37,7 @@ struct OracleState {
     std::array<u64, 16> gpr{};
     u64 ip = 0;
     u32 flags = 0x202;
+    u16 code_selector = 0;           // after
     std::array<u16, 4> selectors{};  // DS, ES, FS, GS
     u64 fs_base = 0, gs_base = 0;    // compared in 64-bit code
     FxImage fpu{};
@@ -49,12 +53,14 @@ struct OracleFault {
 struct OracleOutcome {
     OracleState state;
     std::optional<OracleFault> fault;
+    u64 retired = 0;  // instructions, by lodge's count
 };
 
 struct OracleCase {
     bool code64 = false;
-    unsigned row = 0;  // of opcodes.inc
+    unsigned row = 0;  // of opcodes.inc; 0: a run, or no instruction
     Insn insn;
+    std::vector<Insn> run;  // several instructions; `insn` is then none
     std::vector<u8> bytes;
     OracleState before;           // ip: where the bytes lie
     std::optional<u64> accessed;  // linear address of the explicit memory operand

@@ -236,7 +236,6 @@ TEST_CASE("control: SMAP guards the CPU's own tables whatever AC says") {
     guest.memory->write_value<u64>(Guest64::kUserData + Guest64::kCode64, Guest64::kCode64Bits);
     // The load of DS finds the descriptor on a user's page; so does the delivery of that fault: a double fault, and
     // then shutdown.
-    guest.memory->write_value<u8>(Guest64::kCode, 0x8E);
     guest.run({0x8E, 0xD8});
     CHECK((guest.cpu->attention.load() & kAttentionShutdown) != 0);
     CHECK(guest.state().cr2 - Guest64::kUserData < 0x400);
