@@ -60,7 +60,10 @@ Result<void> check_choices(const RunConfig& config) {
 
 Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu) {
     if (config.engine == "interpreter") return std::unique_ptr<Executor>(std::make_unique<Interpreter>(cpu));
-    auto translator = jit::Translator::create(cpu, {});
+    jit::Translator::Options options;
+    options.listing = config.list_code;
+    options.perf_map = config.perf_map;
+    auto translator = jit::Translator::create(cpu, options);
     if (!translator) return translator.error();
     return std::unique_ptr<Executor>(std::move(*translator));
 }

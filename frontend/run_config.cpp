@@ -16,7 +16,7 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
     return {
         {"memory", {&RunConfig::memory, "guest RAM in MiB (default 512)"}},
         {"cpu", {&RunConfig::cpu, "CPU model; 'help' lists them"}},
-        {"engine", {&RunConfig::engine, "interpreter"}},
+        {"engine", {&RunConfig::engine, "jit (the translator) or interpreter: the same results"}},
         {"kernel", {&RunConfig::kernel, "boot this Linux bzImage directly, without firmware"}},
         {"initrd", {&RunConfig::initrd, "initial RAM disk for --kernel"}},
         {"append", {&RunConfig::append, "command line for --kernel"}},
@@ -32,6 +32,7 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"speed", {&RunConfig::speed, "percent of real speed, 0.1 to 100 (default unlimited)"}},
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
         {"screenshot", {&RunConfig::screenshot, "write the screen to this PNG file when the run ends"}},
+        {"list-code", {&RunConfig::list_code, "write the translated code to this file when the run ends"}},
         {"firmware-dir", {&RunConfig::firmware_dir, "folder with bios-256k.bin and vgabios-stdvga.bin"}},
     };
 }
@@ -41,6 +42,7 @@ std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() 
         {"paused", {&RunConfig::paused, "start paused"}},
         {"no-reboot", {&RunConfig::no_reboot, "a guest reset ends the run with exit status 4"}},
         {"stats", {&RunConfig::stats, "print instructions and seconds on stderr at the end"}},
+        {"perf-map", {&RunConfig::perf_map, "name translated code for perf, in /tmp/perf-PID.map"}},
         {"verbose", {&RunConfig::verbose, "say on stderr what the devices find odd"}},
     };
 }

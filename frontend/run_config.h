@@ -36,6 +36,8 @@ struct RunConfig {
     std::string timeout;
     std::string screenshot;
     std::string firmware_dir;
+    std::string list_code;
+    bool perf_map = false;
     bool paused = false;
     bool no_reboot = false;
     bool stats = false;

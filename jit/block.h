@@ -45,6 +45,8 @@ struct Block {
     u32 size = 0;    // of the code
     u32 region = 0;  // of code memory
     u8* code = nullptr;
+    u32 hot_size = 0;         // of the code without what lies behind for the rarer cases
+    std::vector<u32> starts;  // where each instruction's code begins
     std::unique_ptr<Fallback[]> fallbacks;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<Link*> incoming;

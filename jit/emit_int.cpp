@@ -167,7 +167,7 @@ void Emitter::emit_binary(const Insn& insn, u32 id, bool writes, bool carries) {
     if (is_memory(from))
         source = memory_operand(insn, size, false);
     else if (is_gpr(from))
-        source = place_of(from.reg, size);
+        source = in_register(from.reg, size, kTemp0);
     else
         source = immediate_of(insn, size);
     want_flags(wanted);

@@ -93,7 +93,7 @@ void Emitter::emit_mov(const Insn& insn) {
     if (is_memory(from))
         source = memory_operand(insn, size, false);
     else if (from.kind == OperandKind::gpr)
-        source = place_of(from.reg, size);
+        source = in_register(from.reg, size, kTemp0);
     else
         source = immediate_of(insn, size);
     if (high_byte(to.reg, size) || is_pinned(to.reg)) {
@@ -111,7 +111,7 @@ void Emitter::emit_extend(const Insn& insn, u32 id) {
     if (is_memory(from))
         source = memory_operand(insn, from.size, false);
     else
-        source = place_of(from.reg, from.size);
+        source = in_register(from.reg, from.size, kTemp0);
     if (to.size == from.size) id = Inst::kIdMov;
     const x86::Gp target = is_pinned(to.reg) ? pinned(to.reg, to.size) : sized(kTemp1, to.size);
     a_.emit(id, target, source);

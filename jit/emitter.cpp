@@ -63,12 +63,16 @@ Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block
 void Emitter::emit() {
     emit_prologue();
     require_fpu(0);
-    for (size_t i = 0; i < insns_.size(); ++i) emit_insn(i);
+    for (size_t i = 0; i < insns_.size(); ++i) {
+        block_.starts.push_back(static_cast<u32>(a_.offset()));
+        emit_insn(i);
+    }
     if (!ended_) {
         flags_to_memory();
         emit_x87_record(insns_.size());
         emit_exit(static_cast<i64>(block_.page_offset()) + block_.bytes);
     }
+    block_.hot_size = static_cast<u32>(a_.offset());
     emit_cold();
 }
 
@@ -224,9 +228,9 @@ asmjit::Operand Emitter::place_of(u8 reg, unsigned size) {
 }
 x86::Gp Emitter::in_register(u8 reg, unsigned size, const x86::Gp& temporary) {
     if (high_byte(reg, size) || is_pinned(reg)) return pinned(reg, size);
-    const x86::Gp to = sized(temporary, size);
-    a_.mov(size < 4 ? sized(temporary, 4) : to, gpr_in_state(reg, size < 4 ? 4 : size));
-    return to;
+    // As wide as it was stored: the host then forwards the store without delay, or renames it away.
+    a_.mov(temporary.r64(), gpr_in_state(reg, 8));
+    return sized(temporary, size);
 }
 void Emitter::store_spilled(u8 reg, unsigned size, const x86::Gp& value) {
     const unsigned width = size == 4 ? 8 : size;  // a 32-bit result clears the upper half

@@ -1,9 +1,12 @@
 #include "jit/translator.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "core/decode/decoder.h"
 #include "jit/emitter.h"
+#include "jit/listing.h"
 
 namespace lodge::jit {
 
@@ -80,11 +83,24 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       jumps_(kJumpEntries, kNoJump),
       free_(memory_->begin() + aligned(stubs_.bytes)) {
     cpu_.set_code_cache(this);
+    if (options_.perf_map) perf_map_.reset(std::fopen(("/tmp/perf-" + std::to_string(getpid()) + ".map").c_str(), "w"));
     cpu_.state.engine.engine = reinterpret_cast<u64>(this);
     cpu_.state.engine.jump_cache = reinterpret_cast<u64>(jumps_.data());
 }
 
-Translator::~Translator() = default;
+Translator::~Translator() {
+    write_listings();
+}
+
+void Translator::write_listings() {
+    if (options_.listing.empty()) return;
+    std::FILE* out = std::fopen(options_.listing.c_str(), "w");
+    if (!out) return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
+    blocks_.visit([&](const Block& block) {
+        write_listing(out, block, cpu_.memory().backing().subspan(block.backing, block.bytes));
+    });
+    std::fclose(out);
+}
 
 u64 Translator::epoch() const {
     return cpu_.generation() << kModeBits | current_mode(cpu_);
@@ -204,8 +220,8 @@ bool Translator::fall_back(const Fallback& fallback) {
 Block* Translator::find_or_translate(u64 backing) {
     const u32 mode = static_cast<u32>(cpu_.state.engine.epoch & ((1u << kModeBits) - 1));
     const u64 key = backing << kModeBits | mode;
-    const auto found = blocks_.find(key);
-    return found != blocks_.end() ? found->second.get() : translate(backing, key);
+    Block* block = blocks_.find(key);
+    return block ? block : translate(backing, key);
 }
 
 Block* Translator::translate(u64 backing, u64 key) {
@@ -252,10 +268,11 @@ Block* Translator::translate(u64 backing, u64 key) {
     pages_[page_of(block)].push_back(&block);
     block.region = region_;
     regions_[region_].push_back(&block);
+    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
     ++counters_.translated_blocks;
     counters_.translated_instructions += block.count;
     counters_.code_bytes += block.size;
-    return (blocks_[key] = std::move(owned)).get();
+    return blocks_.insert(key, std::move(owned));
 }
 
 // --- Links
@@ -298,9 +315,7 @@ void Translator::drop(Block& block) {
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
     store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
     std::erase(regions_[block.region], &block);
-    const auto found = blocks_.find(block.key);
-    buried_.push_back(std::move(found->second));
-    blocks_.erase(found);
+    buried_.push_back(blocks_.take(block.key));
     ++counters_.dropped_blocks;
 }
 

@@ -7,10 +7,13 @@
 #pragma once
 
 #include <array>
+#include <cstdio>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "core/base/flat_map.h"
 #include "core/base/result.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/executor.h"
@@ -26,6 +29,8 @@ class Translator final : public Executor, private CodeCache {
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
         u32 hot = 50;                    // executions of a block in the interpreter before it is translated
+        std::string listing;             // write what translated code looks like to this file in the end
+        bool perf_map = false;           // name translated code for perf, in /tmp/perf-PID.map
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
@@ -76,6 +81,7 @@ class Translator final : public Executor, private CodeCache {
     void set_jump(const Link& link, const u8* target);
     void drop(Block& block);
     u8* reserve(u64 bytes);
+    void write_listings();
     void evict_region(unsigned region);
     JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
 
@@ -90,7 +96,7 @@ class Translator final : public Executor, private CodeCache {
     Stubs stubs_;
     u64 end_ = 0;             // value of state.retired at which the budget is spent
     Link* wanted_ = nullptr;  // the branch that was left through, if it can be linked
-    std::unordered_map<u64, std::unique_ptr<Block>> blocks_;
+    FlatMap<Block> blocks_;
     std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
     std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running
     std::vector<JumpEntry> jumps_;
@@ -98,6 +104,7 @@ class Translator final : public Executor, private CodeCache {
     u8* free_ = nullptr;
     unsigned region_ = 0;
     Counters counters_;
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
 };
 
 }  // namespace lodge::jit

@@ -105,7 +105,7 @@ void Cpu::set_a20(bool enabled) {
     if (a20_ == enabled) return;
     a20_ = enabled;
     flush_tlb(true);
-    stop = true;
+    stop = code_changed = true;
 }
 
 void Cpu::update_interrupt_attention() {
@@ -171,7 +171,7 @@ void Cpu::invalidate_page(u64 linear) {
 
 void Cpu::on_code_written(u64 backing_page, unsigned offset, unsigned length) {
     if (code_cache_) code_cache_->drop_code(backing_page, offset, length);
-    stop = true;
+    stop = code_changed = true;
 }
 
 void Cpu::on_write_watched(u64 backing_page) {
@@ -181,7 +181,7 @@ void Cpu::on_write_watched(u64 backing_page) {
 
 void Cpu::on_map_changed() {
     flush_tlb(true);
-    stop = true;
+    stop = code_changed = true;
 }
 
 bool Cpu::raise(Exception vector, u32 error) {

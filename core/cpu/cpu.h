@@ -78,6 +78,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     void clear_attention(u32 why) { attention.fetch_and(~why, std::memory_order_relaxed); }
     // Set when the engine must return to its loop after the current instruction: a device was touched, code changed.
     bool stop = false;
+    // With `stop`: decoded or translated code may no longer be what lies in memory. Otherwise a device was touched, and
+    // the engine may go on unless there is attention.
+    bool code_changed = false;
 
     // --- Faults
     // Records the fault; returns false, so that handlers can `return cpu.raise(...)`.

@@ -203,6 +203,12 @@ bool Cpu::walk(u64 linear, AccessKind access, bool user, WalkResult& result, u32
 
 bool Cpu::translate(u64 linear, AccessKind access, bool user, u64& physical) {
     if (long_mode() && !canonical(linear)) return noncanonical(linear);
+    SlowPage& slow = table_for(user).slow_page(linear);
+    const u64 page = linear & ~kPageMask;
+    if (slow.page == page && (access == AccessKind::read || (access == AccessKind::write && slow.writable))) {
+        physical = slow.physical | (linear & kPageMask);
+        return true;
+    }
     ++tlb_misses;
     WalkResult result;
     u32 error = 0;
@@ -210,6 +216,11 @@ bool Cpu::translate(u64 linear, AccessKind access, bool user, u64& physical) {
     result.physical = physical_address(result.physical);
     physical = result.physical | (linear & kPageMask);
     fill_tlb(linear, user, result, access);
+    const bool goes_slowly = access == AccessKind::read    ? !memory_.read_pointer(physical)
+                             : access == AccessKind::write ? !memory_.write_pointer(physical)
+                                                           : false;
+    if (goes_slowly && permitted(result, AccessKind::read, user))
+        slow = {page, result.physical, result.dirty && permitted(result, AccessKind::write, user)};
     return true;
 }
 

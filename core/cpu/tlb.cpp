@@ -31,6 +31,7 @@ void Tlb::fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size) {
 
 void Tlb::clear() {
     stack_cell_ = {};
+    clear_slow_pages();
     for (unsigned i = 0; i < logged_; ++i) invalidate(log_[i]);
     logged_ = 0;
     for (Range& range : large_) range = Range{};
@@ -38,6 +39,7 @@ void Tlb::clear() {
 
 void Tlb::clear_non_global() {
     stack_cell_ = {};
+    clear_slow_pages();
     unsigned kept = 0;
     for (unsigned i = 0; i < logged_; ++i) {
         const u16 at = log_[i];
@@ -52,6 +54,7 @@ void Tlb::clear_non_global() {
 // The entry stays in the log, so that no entry is ever logged twice.
 bool Tlb::clear_page(u64 linear) {
     stack_cell_ = {};
+    clear_slow_pages();
     const Range& range = large_[linear >> 63];
     if (linear >= range.first && linear <= range.last) {
         clear();

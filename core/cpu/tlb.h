@@ -31,6 +31,13 @@ struct StackCell {
     u64 host_page = 0;
 };
 
+// A page whose accesses cannot go through host memory: a device's, or one that is watched. Only the walk is spared.
+struct SlowPage {
+    u64 page = 1;  // linear; 1: none
+    u64 physical = 0;
+    bool writable = false;
+};
+
 class Tlb {
   public:
     // Only entries in use are ever cleared, so a large table costs no more than a small one (docs/execution.md).
@@ -44,6 +51,7 @@ class Tlb {
 
     TlbEntry& entry(u64 linear) { return entries_[index(linear)]; }
     const std::array<TlbEntry, kEntries>& entries() const { return entries_; }
+    SlowPage& slow_page(u64 linear) { return slow_pages_[linear / kPageSize % kSlowPages]; }
     const StackCell& stack_cell() const { return stack_cell_; }
 
     // Replaces the entry for `linear`'s page. `page_size`: of the guest's page, 4 KiB or more.
@@ -58,9 +66,13 @@ class Tlb {
 
   private:
     void invalidate(unsigned index);
+    void clear_slow_pages() { slow_pages_.fill({}); }
+
+    static constexpr unsigned kSlowPages = 16;
 
     StackCell stack_cell_;  // filled by the translator's code
     std::array<TlbEntry, kEntries> entries_;
+    std::array<SlowPage, kSlowPages> slow_pages_;
     // Only what was filled is cleared: which entries those are, and whether they are global.
     std::array<bool, kEntries> global_{};
     std::array<bool, kEntries> filled_{};

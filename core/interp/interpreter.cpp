@@ -160,8 +160,8 @@ Interpreter::Block* Interpreter::find_block() {
     if (!code) return nullptr;  // step() finds the fault again, or reads the bytes one by one
     const u64 offset = static_cast<u64>(code - cpu_.memory().backing().data());
     const u64 key = offset << 4 | static_cast<u64>(cpu_.code_size());
-    const auto found = blocks_.find(key);
-    Block* block = found != blocks_.end() ? found->second.get() : make_block(code, key);
+    Block* block = blocks_.find(key);
+    if (!block) block = make_block(code, key);
     if (!block) return nullptr;
     if (!cpu_.code64() && cpu_.state.ip + block->bytes - 1 > cs.limit) return nullptr;
     return block;
@@ -196,14 +196,12 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
     const Extent extent{key, static_cast<u16>(backing & kPageMask), block->bytes};
     cpu_.memory().mark_code(page, extent.offset, extent.bytes);
     page_code_[page].push_back(extent);
-    return (blocks_[key] = std::move(block)).get();
+    return blocks_.insert(key, std::move(block));
 }
 
 void Interpreter::bury(u64 key) {
-    const auto found = blocks_.find(key);
-    decoded_ -= found->second->count;
-    buried_.push_back(std::move(found->second));
-    blocks_.erase(found);
+    buried_.push_back(blocks_.take(key));
+    decoded_ -= buried_.back()->count;
 }
 
 // Pages that hold both code and data are written to all the time, mostly near code and not into it: then nothing is
@@ -237,8 +235,7 @@ void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) 
 
 // The code marks stay, for another engine's sake: a write there finds nothing to drop and takes them away.
 void Interpreter::drop_all() {
-    for (auto& [key, block] : blocks_) buried_.push_back(std::move(block));
-    blocks_.clear();
+    blocks_.take_all([this](std::unique_ptr<Block> block) { buried_.push_back(std::move(block)); });
     page_code_.clear();
     decoded_ = 0;
     cpu_.next_fetch_epoch();

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/base/flat_map.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/executor.h"
 
@@ -79,7 +80,7 @@ class Interpreter final : public Executor, public CodeCache {
     Link& jump_entry(u64 ip) { return jumps_[(ip ^ ip >> 13) % kJumpEntries]; }
 
     Cpu& cpu_;
-    std::unordered_map<u64, std::unique_ptr<Block>> blocks_;
+    FlatMap<Block> blocks_;
     struct Extent {
         u64 key;  // of the block
         u16 offset, bytes;
