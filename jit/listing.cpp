@@ -37,7 +37,8 @@ void write_listing(std::FILE* out, const Block& block, std::span<const u8> guest
         Insn insn;
         if (decode(guest.subspan(offset), static_cast<CodeSize>(mode & kModeCodeSize), insn) != DecodeStatus::ok) break;
         std::fprintf(out, "  %lx: %s\n", block.backing + offset, disassemble(insn, block.backing + offset).c_str());
-        list_host(out, capstone, block, block.starts[i], i + 1 < block.starts.size() ? block.starts[i + 1] : block.hot_size);
+        list_host(out, capstone, block, block.starts[i],
+                  i + 1 < block.starts.size() ? block.starts[i + 1] : block.hot_size);
         offset += insn.length;
     }
     std::fprintf(out, "  cold:\n");

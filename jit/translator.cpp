@@ -95,7 +95,8 @@ Translator::~Translator() {
 void Translator::write_listings() {
     if (options_.listing.empty()) return;
     std::FILE* out = std::fopen(options_.listing.c_str(), "w");
-    if (!out) return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
+    if (!out)
+        return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
     blocks_.visit([&](const Block& block) {
         write_listing(out, block, cpu_.memory().backing().subspan(block.backing, block.bytes));
     });

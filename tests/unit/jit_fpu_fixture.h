@@ -108,7 +108,7 @@ class FpuTwins {
 
     // Integer instructions between the others: flags, sides, calls of the interpreter, stores and loads.
     void draw_filler(std::vector<u8>& code) {
-        switch (random_() % 14) {
+        switch (random_() % 18) {
             case 0:
                 return void(code.insert(code.end(), {0x01, 0xD0}));  // ADD EAX, EDX
             case 1:
@@ -123,6 +123,10 @@ class FpuTwins {
                 return void(code.insert(code.end(), {0x89, u8(code16() ? 0x05 : 0x07)}));  // MOV [rDI], EAX
             case 6:
                 return void(code.insert(code.end(), {0x0F, 0x92, 0xC2}));  // SETB DL
+            case 7:
+                return void(code.insert(code.end(), {0x83, 0xC6, 0x10}));  // ADD ESI, 16
+            case 8:
+                return void(code.insert(code.end(), {0x87, 0xFB}));  // XCHG EDI, EBX
             default:
                 return;
         }
