@@ -111,12 +111,14 @@ u16 written_registers(const Insn& insn) {
             written |= 1u << kRsp | 1u << kRbp;
             break;
         case Opcode::LOOP:
+        case Opcode::PCMPESTRI:
+        case Opcode::PCMPISTRI:
             written |= 1u << kRcx;
             break;
         case Opcode::MOVS:
         case Opcode::STOS:
         case Opcode::LODS:
-            written |= 1u << kRax | 1u << kRsi | 1u << kRdi;
+            written |= 1u << kRax | 1u << kRcx | 1u << kRsi | 1u << kRdi;
             break;
         default:
             break;

@@ -94,14 +94,9 @@ bool Emitter::emit_x87(const Insn& insn) {
     return true;
 }
 
-// The offset is stored once nothing can go wrong any more, and formed anew for that.
 void Emitter::emit_x87_memory(const Insn& insn, u32 id) {
-    const Operand& operand = *insn.memory();
     const bool writes = operand_access(insn, 0) == Access::write;
-    a_.emit(id, memory_operand(insn, operand.size, writes));
-    if (insn.opcode == Opcode::FNSTCW) return;
-    emit_address(insn);
-    a_.mov(LODGE_STATE(fpu.data, 8), kTemp0);
+    a_.emit(id, memory_operand(insn, insn.memory()->size, writes));
 }
 
 void Emitter::emit_x87_registers(const Insn& insn, u32 id) {

@@ -117,6 +117,7 @@ void Emitter::emit_insn(size_t index) {
 
 bool Emitter::translate(const Insn& insn) {
     protect_recipe();
+    keep_x87_operand(index_);
     if (index_ + 1 == insns_.size() && is_branch(insn)) emit_x87_record(index_);
     return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_simd(insn) ||
            emit_x87(insn) || emit_branch(insn);

@@ -91,8 +91,9 @@ class Emitter {
     };
     // What the FPU's last instruction was, when FpuState does not say so yet.
     struct X87Record {
-        i32 offset = -1;  // from the page's start; -1: FpuState is right
-        u8 data = 0;      // as EngineState::x87_data
+        i32 offset = -1;   // from the page's start; -1: FpuState is right
+        u8 data = 0;       // as EngineState::x87_data
+        i32 operand = -1;  // the instruction whose operand's offset FpuState::data does not have yet
     };
 
     // --- The block (emitter.cpp)
@@ -200,8 +201,12 @@ class Emitter {
     void reload_fpu(size_t index);
     void emit_fpu_loads();
     // Before the interpreter, and before the block is left: FpuState's pointers get what instructions before `index`
-    // have left of them. Uses kTemp0.
+    // have left of them. Uses kTemp0 and kTemp1.
     void emit_x87_record(size_t index);
+    // Before a native instruction that overwrites a register from which that offset can be formed: forms it.
+    void keep_x87_operand(size_t index);
+    bool overwrites_x87_operand(size_t index) const;
+    void emit_x87_operand(const X87Record& record);
 
     // --- MMX and SSE (emit_simd.cpp)
     bool emit_simd(const Insn& insn);

@@ -2,8 +2,8 @@
 //
 // A block that translates FPU instructions makes sure of the state at its start; after that only the interpreter takes
 // it away. The pointers to the last instruction and its operand are what the interpreter makes of them, never the
-// host's: an operand's offset is stored with each instruction that has one (emit_x87.cpp), everything else where it can
-// be seen for the first time.
+// host's. They are stored where they can be seen for the first time, the operand's offset earlier if a register of its
+// address is about to change.
 #include "jit/emitter.h"
 #include "jit/fpu_transfer.h"
 
@@ -18,6 +18,14 @@ bool sets_pointers(Opcode opcode) {
     return opcode >= Opcode::FLD && opcode < Opcode::FDECSTP;
 }
 
+// Registers that its memory operand's address is formed from, one bit each.
+u16 address_registers(const Insn& insn) {
+    u32 registers = 0;
+    if (insn.base < 16) registers |= 1u << insn.base;
+    if (insn.index < 16) registers |= 1u << insn.index;
+    return static_cast<u16>(registers);
+}
+
 }  // namespace
 
 void Emitter::plan_fpu() {
@@ -30,11 +38,29 @@ void Emitter::plan_fpu() {
         if (!native_[i]) continue;  // the interpreter needs them, and may set them itself
         X87Record& after = x87_records_[i + 1];
         after = x87_records_[i];
+        if (overwrites_x87_operand(i)) after.operand = -1;
         const Insn& insn = insns_[i];
         if (!is_x87(insn.opcode) || !sets_pointers(insn.opcode)) continue;
         after.offset = static_cast<i32>(block_.page_offset() + insn.block_offset);
-        if (insn.has_memory()) after.data = static_cast<u8>(static_cast<u8>(insn.segment) + 1);
+        if (!insn.has_memory()) continue;
+        after.data = static_cast<u8>(static_cast<u8>(insn.segment) + 1);
+        after.operand = static_cast<i32>(i);
     }
+}
+
+bool Emitter::overwrites_x87_operand(size_t index) const {
+    const i32 operand = x87_records_[index].operand;
+    return operand >= 0 && (address_registers(insns_[static_cast<size_t>(operand)]) & flags_of_[index].writes);
+}
+
+void Emitter::keep_x87_operand(size_t index) {
+    if (overwrites_x87_operand(index)) emit_x87_operand(x87_records_[index]);
+}
+
+void Emitter::emit_x87_operand(const X87Record& record) {
+    if (record.operand < 0) return;
+    emit_address(insns_[static_cast<size_t>(record.operand)]);
+    a_.mov(LODGE_STATE(fpu.data, 8), kTemp0);
 }
 
 void Emitter::require_fpu(size_t index) {
@@ -71,6 +97,7 @@ void Emitter::emit_fpu_loads() {
 void Emitter::emit_x87_record(size_t index) {
     const X87Record& record = x87_records_[index];
     if (record.offset < 0) return;
+    emit_x87_operand(record);
     load_ip(kTemp0, record.offset);
     a_.mov(LODGE_STATE(fpu.instruction, 8), kTemp0);
     static_assert(offsetof(EngineState, x87_data) == offsetof(EngineState, x87_code) + 1);

@@ -46,6 +46,7 @@ bool touches_fpu(const Insn& insn) {
         case CpuFeature::cx8:
         case CpuFeature::sep:
         case CpuFeature::cmov:
+        case CpuFeature::clflush:
         case CpuFeature::cx16:
         case CpuFeature::movbe:
         case CpuFeature::popcnt:

@@ -17,27 +17,30 @@ class FpuTwins {
   public:
     using Filter = bool (*)(const Insn&);
 
-    FpuTwins(u64 seed, bool code64, Filter filter)
-        : code64_(code64), filter_(filter), random_(seed), instructions_(seed) {
+    FpuTwins(u64 seed, CodeSize size, Filter filter)
+        : size_(size), filter_(filter), random_(seed), instructions_(seed) {
         translator_ = std::move(*jit::Translator::create(*b_.cpu, {.code_bytes = u64{8} << 20, .hot = 1}));
         for (Guest64* guest : {&a_, &b_}) {
             guest->put(Guest64::entry_of(kAbsent), 0);
             guest->put(Guest64::entry_of(kReadOnly), kReadOnly | 1);
             guest->cpu->flush_tlb(true);
-            if (!code64) guest->compatibility();
+            if (size != CodeSize::bits64) guest->compatibility();
+            if (size == CodeSize::bits16) enter_code16(*guest);
         }
         start_ = a_.state();
     }
 
     // One program from one state. False: the engines differ, and it has been told how.
     bool run_case() {
+        // Now and then it reaches into the next page.
+        program_ = kCode + (random_() % 8 ? random_() % 0x100 : 0xF80 + random_() % 0x80);
         const std::vector<u8> code = draw_program();
         CpuState state = draw_state();
         for (Guest64* guest : {&a_, &b_}) {
             const EngineState engine = guest->cpu->state.engine;
             guest->cpu->state = state;
             guest->cpu->state.engine = engine;
-            guest->memory->write(kProgram, code);
+            guest->memory->write(program_, code);
             guest->cpu->state.halted = false;
             guest->cpu->clear_attention(kAttentionHalted);
             guest->cpu->mode_changed();
@@ -51,8 +54,19 @@ class FpuTwins {
     const jit::Translator::Counters& counters() const { return translator_->counters(); }
 
   private:
-    static constexpr u64 kProgram = Guest64::kCode, kData = 0x30000, kDataBytes = 0x5000;
+    static constexpr u64 kCode = Guest64::kCode, kData = 0x30000, kDataBytes = 0x5000;
     static constexpr u64 kAbsent = 0x32000, kReadOnly = 0x33000;
+
+    // Segments of 64 KiB: code at kCode, data at kData and a little less than there is.
+    static void enter_code16(Guest64& guest) {
+        constexpr u16 kCode16 = Guest64::kFree, kData16 = Guest64::kFree + 8;
+        guest.descriptor(kCode16, 0x00009A000000FFFF | kCode << 16);
+        guest.descriptor(kData16, 0x0000920000004FF0 | kData << 16);
+        guest.cpu->far_jump(kCode16, 0, 4, 0);
+        for (const Segment segment : {Segment::ds, Segment::es, Segment::ss, Segment::fs, Segment::gs})
+            guest.cpu->load_segment(segment, kData16);
+    }
+    bool code16() const { return size_ == CodeSize::bits16; }
 
     u64 draw(std::initializer_list<u64> from) { return from.begin()[random_() % from.size()]; }
 
@@ -66,25 +80,26 @@ class FpuTwins {
                 is_pointer(insn.operands[i].reg))
                 return false;
         if (!insn.has_memory()) return true;
-        return is_pointer(insn.base) && insn.base != kRsp && insn.index == kNoRegister && insn.address_size >= 4 &&
-               insn.displacement >= -0x80 && insn.displacement < 0x80;
+        return is_pointer(insn.base) && insn.base != kRsp && insn.index == kNoRegister &&
+               (insn.address_size >= 4 || code16()) && insn.displacement >= -0x80 && insn.displacement < 0x80;
     }
 
     std::vector<u8> draw_program() {
-        const CodeSize size = code64_ ? CodeSize::bits64 : CodeSize::bits32;
         std::vector<u8> code = {0x90};
         const unsigned count = 1 + random_() % 12;
         for (unsigned drawn = 0; drawn < count;) {
-            const InstructionBytes bytes = instructions_.next(size);
+            const InstructionBytes bytes = instructions_.next(size_);
             Insn insn;
-            if (decode(bytes, size, insn) != DecodeStatus::ok || !accept(insn)) continue;
+            if (decode(bytes, size_, insn) != DecodeStatus::ok || !accept(insn)) continue;
             ++drawn;
             code.insert(code.end(), bytes.begin(), bytes.begin() + insn.length);
             draw_filler(code);
         }
         if (random_() & 1) {  // again, while CX counts down
-            const auto back = -static_cast<i32>(code.size() + 8);
-            code.insert(code.end(), {0xFF, 0xC9, 0x0F, 0x85});
+            code.insert(code.end(), {0xFF, 0xC9});
+            if (code16()) code.push_back(0x66);
+            const auto back = -static_cast<i32>(code.size() + 6);
+            code.insert(code.end(), {0x0F, 0x85});
             for (unsigned i = 0; i < 4; ++i) code.push_back(static_cast<u8>(back >> (8 * i)));
         }
         code.push_back(0xF4);
@@ -93,7 +108,7 @@ class FpuTwins {
 
     // Integer instructions between the others: flags, sides, calls of the interpreter, stores and loads.
     void draw_filler(std::vector<u8>& code) {
-        switch (random_() % 14) {
+        switch (random_() % 18) {
             case 0:
                 return void(code.insert(code.end(), {0x01, 0xD0}));  // ADD EAX, EDX
             case 1:
@@ -103,11 +118,15 @@ class FpuTwins {
             case 3:
                 return void(code.insert(code.end(), {0x0F, 0xA2}));  // CPUID
             case 4:
-                return void(code.insert(code.end(), {0x8B, 0x06}));  // MOV EAX, [rSI]
+                return void(code.insert(code.end(), {0x8B, u8(code16() ? 0x04 : 0x06)}));  // MOV EAX, [rSI]
             case 5:
-                return void(code.insert(code.end(), {0x89, 0x07}));  // MOV [rDI], EAX
+                return void(code.insert(code.end(), {0x89, u8(code16() ? 0x05 : 0x07)}));  // MOV [rDI], EAX
             case 6:
                 return void(code.insert(code.end(), {0x0F, 0x92, 0xC2}));  // SETB DL
+            case 7:
+                return void(code.insert(code.end(), {0x83, 0xC6, 0x10}));  // ADD ESI, 16
+            case 8:
+                return void(code.insert(code.end(), {0x87, 0xFB}));  // XCHG EDI, EBX
             default:
                 return;
         }
@@ -127,7 +146,7 @@ class FpuTwins {
                 at = 0x100 + 16 * (random_() % 0xD0);
                 break;
         }
-        return (random_() % 3 ? kData : page) + at;
+        return (random_() % 3 ? kData : page) + at - (code16() ? kData : 0);
     }
 
     u64 draw_significand() {
@@ -152,11 +171,12 @@ class FpuTwins {
         CpuState state = start_;
         for (unsigned i = 0; i < 16; ++i) {
             const u64 value = random_() % 4 ? random_() : random_() % 32;
-            if (i != kRsp && (code64_ || i < 8)) state.gpr[i] = code64_ ? value : static_cast<u32>(value);
+            const bool wide = size_ == CodeSize::bits64;
+            if (i != kRsp && (wide || i < 8)) state.gpr[i] = wide ? value : static_cast<u32>(value);
         }
         for (u8 reg : {u8{kRbx}, u8{kRbp}, u8{kRsi}, u8{kRdi}}) state.gpr[reg] = draw_pointer();
         state.gpr[kRcx] = 1 + random_() % 8;
-        state.ip = kProgram;
+        state.ip = program_ - (code16() ? kCode : 0);
         state.status.set_eflags(static_cast<u32>(random_()));
         FpuState& fpu = state.fpu;
         for (auto& reg : fpu.st) {
@@ -246,14 +266,13 @@ class FpuTwins {
     }
 
     std::string listing(const std::vector<u8>& code) const {
-        const CodeSize size = code64_ ? CodeSize::bits64 : CodeSize::bits32;
         std::string text;
         for (size_t at = 0; at < code.size();) {
             Insn insn;
-            if (decode(std::span(code).subspan(at), size, insn) != DecodeStatus::ok) break;
+            if (decode(std::span(code).subspan(at), size_, insn) != DecodeStatus::ok) break;
             char address[20];
-            std::snprintf(address, sizeof address, "%lx: ", kProgram + at);
-            text += address + disassemble(insn, kProgram + at) + '\n';
+            std::snprintf(address, sizeof address, "%lx: ", program_ + at);
+            text += address + disassemble(insn, program_ + at) + '\n';
             at += insn.length;
         }
         return text;
@@ -261,11 +280,12 @@ class FpuTwins {
 
     Guest64 a_, b_;
     std::unique_ptr<jit::Translator> translator_;
-    bool code64_;
+    CodeSize size_;
     Filter filter_;
     std::mt19937_64 random_;
     RandomInstructions instructions_;
     CpuState start_;
+    u64 program_ = kCode;
     u64 cases_ = 0;
 };
 
