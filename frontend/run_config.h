@@ -23,7 +23,7 @@ struct RunConfig {
     std::string machine_file;
     std::string memory = "512";  // MiB
     std::string cpu;
-    std::string engine = "interpreter";
+    std::string engine = "jit";
     std::vector<std::string> disks;
     std::string kernel, initrd, append;
     std::string boot;

@@ -45,7 +45,7 @@ void Emitter::emit_address(const Insn& insn) {
             a_.lea(to, x86::ptr(base.r64(), index.r64(), insn.scale, displacement));
         else if (displacement != 0)
             a_.lea(to, x86::ptr(base.r64(), displacement));
-        else if (base.id() != kTemp0.id())
+        else if (base.id() != kTemp0.id() || width == 4)
             a_.mov(to, base);
     }
     if (insn.address_size == 2) a_.movzx(kTemp0.r32(), kTemp0.r16());

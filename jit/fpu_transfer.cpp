@@ -22,6 +22,11 @@ u8 fpu_parts(const Insn& insn) {
             return kFpuX87;
         case Opcode::LDMXCSR:
         case Opcode::STMXCSR:
+        // From memory to a general register: MXCSR rules them all the same.
+        case Opcode::CVTSS2SI:
+        case Opcode::CVTTSS2SI:
+        case Opcode::CVTSD2SI:
+        case Opcode::CVTTSD2SI:
             return kFpuSse;
         // From memory, these have operands of one kind only, but MXCSR rules the ones, and the others may make the x87
         // registers busy.
