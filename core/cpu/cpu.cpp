@@ -250,6 +250,7 @@ void fpu_state(StateIo& io, FpuState& fpu) {
 void Cpu::save_or_load(StateIo& io) {
     static constexpr std::string_view kSegmentNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
     u32 attention_bits = attention.load() & ~kAttentionKick;
+    state.gpr[kBlockIp] = 0;  // means something only while a block runs
     io.section("cpu", 3, [&] {
         io.field("gpr", state.gpr);
         io.field("ip", state.ip);
