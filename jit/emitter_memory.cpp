@@ -62,7 +62,7 @@ x86::Mem Emitter::memory_operand(const Insn& insn, unsigned size, bool write, un
     return checked(insn.segment, size, write, alignment);
 }
 
-// One unsigned compare covers the page, the right and page crossing (core/cpu/tlb.h).
+// One unsigned compare covers the page, the right and page crossing (core/cpu/tlb.h). `alignment` is 1 or the size.
 x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned alignment) {
     const asmjit::Label cold = cold_label();
     const size_t state = offsetof(CpuState, segments) + static_cast<size_t>(segment) * sizeof(SegmentState);
@@ -77,17 +77,19 @@ x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned a
         const unsigned width = code64() ? 8 : 4;
         a_.add(sized(kTemp0, width), state_at(state + offsetof(SegmentState, base), width));
     }
-    if (alignment > 1) {
-        a_.test(kTemp0.r8(), imm(alignment - 1));
-        a_.jnz(cold);
-    }
     const i32 tag = write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
     a_.mov(kTemp1, kTemp0);
     a_.shr(kTemp1, imm(kIndexShift));
     a_.and_(kTemp1.r32(), imm(kIndexMask));
     a_.sub(kTemp0, indexed(kTemp1, context_.tlb + tag));
-    a_.cmp(kTemp0, imm(4096 - static_cast<i32>(size)));
-    a_.ja(cold);
+    if (alignment == size && size > 1) {
+        // The offset in the page is a multiple of the size.
+        a_.test(kTemp0, imm(-4096 | static_cast<i32>(size - 1)));
+        a_.jnz(cold);
+    } else {
+        a_.cmp(kTemp0, imm(4096 - static_cast<i32>(size)));
+        a_.ja(cold);
+    }
     a_.add(kTemp0, indexed(kTemp1, context_.tlb + static_cast<i32>(offsetof(TlbEntry, host_page))));
     return x86::Mem(kTemp0, 0, size);
 }

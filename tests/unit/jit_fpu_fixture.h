@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <immintrin.h>
+
 #include "core/decode/decoder.h"
 #include "core/decode/disasm.h"
 #include "core/interp/bind.h"
@@ -247,6 +249,7 @@ class FpuTwins {
         compare("data", x.fpu.data, y.fpu.data);
         compare("data selector", x.fpu.data_selector, y.fpu.data_selector);
         compare("mxcsr", x.fpu.mxcsr, y.fpu.mxcsr);
+        compare_host(compare);
         const auto p = a_.memory->backing(), q = b_.memory->backing();
         const u64 first = kData - 0x10000;
         if (std::memcmp(&p[first], &q[first], kDataBytes + 0x10000) != 0)
@@ -255,6 +258,19 @@ class FpuTwins {
         if (wrong.empty()) return true;
         MESSAGE("case " << cases_ << ":\n" << listing(code) << shown(before) << wrong);
         return false;
+    }
+
+    // What C++ code finds: default MXCSR and control word, an empty x87.
+    template <class Compare>
+    static void compare_host(const Compare& compare) {
+        struct alignas(16) {
+            u16 control, status;
+            u8 valid, rest[507];
+        } area;
+        asm volatile("fxsave %0" : "=m"(area));
+        compare("the host's control word", 0x37F, area.control);
+        compare("the host's x87 registers in use", 0, area.valid);
+        compare("the host's MXCSR", 0x1F80, _mm_getcsr() & 0xFFC0);
     }
 
     static std::string shown(const CpuState& s) {
