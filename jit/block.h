@@ -16,6 +16,7 @@ struct Fallback {
     u16 count = 0;       // instructions of the block, charged when it was entered
     u16 start = 0;       // where the block begins in its page
     bool leave = false;  // translated code does not go on after it
+    bool may_change_mode = false;  // it goes on only if the mode and everything else that blocks rest on are the same
     u8 needs_fpu = 0;    // it may look at or change FpuState, which must then be in memory whole
 };
 

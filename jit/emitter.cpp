@@ -96,7 +96,7 @@ void Emitter::emit_insn(size_t index) {
     if (!native_[index] || !translate(insns_[index])) {
         flags_to_memory();
         const bool last = index + 1 == insns_.size();
-        const bool leave = last && ends_translation(insns_[index], mode_);
+        const bool leave = last && ends_translation(insns_[index]);
         emit_call_fallback(index, leave);
         flags_ = Flags::memory;
         recipe_ = {};
@@ -128,6 +128,7 @@ Fallback& Emitter::fallback_for(size_t index) {
     if (fallback.count) return fallback;
     fallback.insn[0] = insns_[index];
     place_sentinel(fallback.insn[1], insns_[index]);
+    fallback.may_change_mode = may_change_mode(insns_[index]);
     fallback.needs_fpu = touches_fpu(insns_[index]);
     fallback.count = block_.count;
     fallback.start = static_cast<u16>(block_.page_offset());
@@ -256,7 +257,11 @@ asmjit::Imm Emitter::immediate_of(const Insn& insn, unsigned size) {
     }
 }
 
-bool Emitter::ends_translation(const Insn& insn, u32 mode) {
+bool Emitter::ends_translation(const Insn& insn) {
+    return insn.opcode >= Opcode::JO && insn.opcode <= Opcode::SYSEXIT && ends_block(insn);
+}
+
+bool Emitter::may_change_mode(const Insn& insn) {
     if (ends_block(insn)) return true;
     switch (insn.opcode) {
         case Opcode::MOV_SEG:
@@ -268,17 +273,14 @@ bool Emitter::ends_translation(const Insn& insn, u32 mode) {
         case Opcode::LGS:
         case Opcode::LSS:
         // What the FPU and SSE bits of the mode stand for.
+        case Opcode::LDMXCSR:
+        case Opcode::FLDCW:
         case Opcode::FLDENV:
         case Opcode::FRSTOR:
         case Opcode::FNINIT:
         case Opcode::FXRSTOR:
         case Opcode::XRSTOR:
             return true;
-        // Translated, they go on as long as those bits stay.
-        case Opcode::LDMXCSR:
-            return !(mode & kModeSse);
-        case Opcode::FLDCW:
-            return !(mode & kModeX87);
         default:
             return false;
     }

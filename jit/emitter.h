@@ -56,7 +56,9 @@ class Emitter {
     // Whether the instruction is translated to host code in this mode.
     static bool is_native(const Insn& insn, const EmitterContext& context, u32 mode);
     // Nothing may be translated behind it in the same block.
-    static bool ends_translation(const Insn& insn, u32 mode);
+    static bool ends_translation(const Insn& insn);
+    // Something may go on behind it, if it has not changed the mode or raised attention (Translator::may_go_on).
+    static bool may_change_mode(const Insn& insn);
 
   private:
     enum class Flags : u8 {

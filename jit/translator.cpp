@@ -46,7 +46,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
-        if (Emitter::ends_translation(insn, mode) && !goes_on_behind(insn)) break;
+        if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
     }
     return insns;
 }
@@ -205,15 +205,23 @@ bool Translator::fall_back(const Fallback& fallback) {
     u64 ip = engine.page_ip + fallback.start;
     if (fallback.insn[0].code_size != CodeSize::bits64) ip &= 0xFFFFFFFF;
     cpu_.state.gpr[kBlockIp] = ip;
-    cpu_.stop = false;
+    cpu_.stop = cpu_.code_changed = false;
     fallback.insn[0].run(cpu_, &fallback.insn[0]);
-    if (cpu_.current == &fallback.insn[1] && !cpu_.stop && !fallback.leave) [[likely]] {
+    if (cpu_.current == &fallback.insn[1] && !fallback.leave && may_go_on(fallback)) [[likely]] {
         cpu_.current = nullptr;
         return false;
     }
     interpreter_.complete();
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
     return true;
+}
+
+// After an instruction of the interpreter's in the middle of a block: what the block takes for granted still holds, and
+// nobody wants to be heard.
+bool Translator::may_go_on(const Fallback& fallback) const {
+    if (!cpu_.stop && !fallback.may_change_mode) return true;
+    if (cpu_.code_changed || cpu_.attention.load(std::memory_order_relaxed)) return false;
+    return !fallback.may_change_mode || epoch() == cpu_.state.engine.epoch;
 }
 
 // --- Making blocks
@@ -234,7 +242,8 @@ Block* Translator::translate(u64 backing, u64 key) {
     context.stubs = &stubs_;
     context.tlb = from_state(cpu_, cpu_.tlb().entries().data());
     context.stack_cell = from_state(cpu_, &cpu_.tlb().stack_cell());
-    if (insns.empty() || !Emitter::is_native(insns[0], context, mode)) return nullptr;
+    const auto native = [&](const Insn& insn) { return Emitter::is_native(insn, context, mode); };
+    if (std::none_of(insns.begin(), insns.end(), native)) return nullptr;
 
     auto owned = std::make_unique<Block>();
     Block& block = *owned;

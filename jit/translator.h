@@ -68,6 +68,7 @@ class Translator final : public Executor, private CodeCache {
     void drop_code(u64 backing_page, unsigned offset, unsigned length) override;
 
     u64 epoch() const;
+    bool may_go_on(const Fallback& fallback) const;
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.
