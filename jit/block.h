@@ -12,12 +12,12 @@ struct Block;
 
 // An instruction as the interpreter executes it alone: what translated code falls back to.
 struct Fallback {
-    Insn insn[2];        // the instruction and a sentinel
-    u16 count = 0;       // instructions of the block, charged when it was entered
-    u16 start = 0;       // where the block begins in its page
-    bool leave = false;  // translated code does not go on after it
+    Insn insn[2];                  // the instruction and a sentinel
+    u16 count = 0;                 // instructions of the block, charged when it was entered
+    u16 start = 0;                 // where the block begins in its page
+    bool leave = false;            // translated code does not go on after it
     bool may_change_mode = false;  // it goes on only if the mode and everything else that blocks rest on are the same
-    u8 needs_fpu = 0;    // it may look at or change FpuState, which must then be in memory whole
+    u8 needs_fpu = 0;              // it may look at or change FpuState, which must then be in memory whole
 };
 
 // A direct branch out of a block. Its jump leads to `unlinked`, which asks the translator to link it, or to the target.

@@ -160,6 +160,7 @@ Label Emitter::cold_label(bool leave) {
 void Emitter::emit_cold() {
     flags_ = Flags::memory;
     for (size_t i = 0; i < sides_.size(); ++i) emit_side(sides_[i]);
+    emit_stack_misses();
     for (const Cold& cold : cold_) {
         a_.bind(cold.entry);
         if (cold.recipe_needed) {

@@ -77,6 +77,10 @@ class Emitter {
         FlagRecipe recipe;
         bool flags_to_host = false;
     };
+    // An access that found another page in the TLB's stack cell.
+    struct StackMiss {
+        asmjit::Label entry, resume, cold;
+    };
     // The side of a branch that is taken out of the middle of the block.
     struct Side {
         asmjit::Label entry;
@@ -154,8 +158,11 @@ class Emitter {
     x86::Mem memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment = 1);
     // The offset in kTemp0 becomes a checked host address.
     x86::Mem checked(Segment segment, unsigned size, bool write, unsigned alignment = 1);
-    // `size` bytes at rSP + displacement, readable and writable: the host's address in kTemp0. Uses kTemp1 unless the
-    // stack is flat.
+    // The linear address in kTemp0 becomes a checked host address; up to 8 bytes. Uses kTemp1 and the flags.
+    x86::Mem checked_on_stack(unsigned size);
+    x86::Mem stack_cell_field(size_t field) const;
+    void emit_stack_misses();
+    // `size` bytes at rSP + displacement: the host's address in kTemp0. Uses kTemp1.
     x86::Mem stack_slot(i32 displacement, unsigned size, bool write);
     x86::Mem stack_slot_at(const x86::Gp& pointer, i32 displacement, unsigned size, bool write);
     bool flat(Segment segment) const { return mode_ & flat_bit(segment); }
@@ -268,6 +275,7 @@ class Emitter {
     FlagRecipe recipe_;
     std::vector<Cold> cold_;
     std::vector<Side> sides_;
+    std::vector<StackMiss> stack_misses_;
     // One entry per instruction, and one for the end.
     std::vector<u8> fpu_from_;            // parts used natively from there to the next call of the interpreter
     std::vector<X87Record> x87_records_;  // before it

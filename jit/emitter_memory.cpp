@@ -7,8 +7,6 @@ using asmjit::imm;
 
 namespace {
 
-constexpr i32 kIndexMask = static_cast<i32>((Tlb::kEntries - 1) * sizeof(TlbEntry));
-constexpr unsigned kIndexShift = 12 - 5;  // page number times the size of an entry
 static_assert(sizeof(TlbEntry) == 32);
 
 x86::Mem indexed(const x86::Gp& index, i64 displacement) {
@@ -59,6 +57,8 @@ unsigned Emitter::access_size(const Insn& insn) {
 x86::Mem Emitter::memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment) {
     release_flags();
     emit_address(insn);
+    const bool through_rsp = insn.base == kRsp && insn.index == kNoRegister && insn.segment == Segment::ss;
+    if (through_rsp && flat_stack() && size <= 8 && alignment == 1) return checked_on_stack(size);
     return checked(insn.segment, size, write, alignment);
 }
 
@@ -79,8 +79,8 @@ x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned a
     }
     const i32 tag = write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
     a_.mov(kTemp1, kTemp0);
-    a_.shr(kTemp1, imm(kIndexShift));
-    a_.and_(kTemp1.r32(), imm(kIndexMask));
+    a_.shr(kTemp1, imm(kTlbIndexShift));
+    a_.and_(kTemp1.r32(), imm(kTlbIndexMask));
     a_.sub(kTemp0, indexed(kTemp1, context_.tlb + tag));
     if (alignment == size && size > 1) {
         // The offset in the page is a multiple of the size.
@@ -94,6 +94,34 @@ x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned a
     return x86::Mem(kTemp0, 0, size);
 }
 
+// The page last used as a stack is at hand without a look into the TLB.
+x86::Mem Emitter::checked_on_stack(unsigned size) {
+    const auto cell = [this](size_t field) { return stack_cell_field(field); };
+    StackMiss miss{a_.newLabel(), a_.newLabel(), cold_label()};
+    a_.sub(kTemp0, cell(offsetof(StackCell, tag)));
+    a_.cmp(kTemp0, cell(offsetof(StackCell, span)));
+    a_.jae(miss.entry);
+    a_.add(kTemp0, cell(offsetof(StackCell, host_page)));
+    a_.bind(miss.resume);
+    stack_misses_.push_back(miss);
+    return x86::Mem(kTemp0, 0, size);
+}
+
+x86::Mem Emitter::stack_cell_field(size_t field) const {
+    return x86::Mem(kState, context_.stack_cell + static_cast<i32>(field), 8);
+}
+
+void Emitter::emit_stack_misses() {
+    for (const StackMiss& miss : stack_misses_) {
+        a_.bind(miss.entry);
+        a_.add(kTemp0, stack_cell_field(offsetof(StackCell, tag)));
+        a_.lea(kTemp1, stack_cell_field(0));
+        a_.call(imm(reinterpret_cast<u64>(context_.stubs->find_stack)));
+        a_.jnc(miss.resume);
+        a_.jmp(miss.cold);
+    }
+}
+
 x86::Mem Emitter::stack_slot(i32 displacement, unsigned size, bool write) {
     return stack_slot_at(pinned(kRsp, 8), displacement, size, write);
 }
@@ -103,7 +131,7 @@ x86::Mem Emitter::stack_slot_at(const x86::Gp& pointer, i32 displacement, unsign
     const unsigned width = code64() ? 8 : 4;
     a_.lea(sized(kTemp0, width), x86::ptr(pointer, displacement));
     if (!(mode_ & kModeWideStack)) a_.movzx(kTemp0.r32(), kTemp0.r16());
-    return checked(Segment::ss, size, write);
+    return flat_stack() ? checked_on_stack(size) : checked(Segment::ss, size, write);
 }
 
 void Emitter::move_stack_pointer(i32 by) {

@@ -10,6 +10,7 @@
 #include <asmjit/x86.h>
 
 #include "core/cpu/state.h"
+#include "core/cpu/tlb.h"
 
 namespace lodge::jit {
 
@@ -30,6 +31,10 @@ inline x86::Mem state_at(size_t offset, unsigned size) {
 inline x86::Mem gpr_in_state(unsigned reg, unsigned size) {
     return state_at(offsetof(CpuState, gpr) + 8 * reg, size);
 }
+
+// From a linear address to the offset of its entry in the TLB.
+constexpr unsigned kTlbIndexShift = 12 - 5;  // page number times the size of an entry
+constexpr i32 kTlbIndexMask = static_cast<i32>((Tlb::kEntries - 1) * sizeof(TlbEntry));
 
 constexpr u8 kHostOfGuest[16] = {0, 1, 2, 3, 14, 5, 6, 7, 8, 9, 0xFF, 0xFF, 12, 13, 0xFF, 0xFF};
 constexpr bool is_pinned(unsigned reg) {

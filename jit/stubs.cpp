@@ -85,9 +85,40 @@ void emit_fall_back(x86::Assembler& a, const FpuStores& stores) {
     emit_return(a);
 }
 
+void emit_find_stack(x86::Assembler& a, const Tlb& tlb) {
+    const auto entry = [&](size_t field) {
+        return x86::ptr(kTemp1, x86::rax, 0, static_cast<i32>(tlb.entries_from_stack_cell() + field), 8);
+    };
+    const auto cell = [](size_t field) { return x86::ptr(kTemp1, static_cast<i32>(field), 8); };
+    const asmjit::Label missed = a.newLabel();
+    a.push(x86::rax);
+    a.push(x86::rcx);
+    a.mov(x86::rax, kTemp0);
+    a.shr(x86::rax, imm(kTlbIndexShift));
+    a.and_(x86::eax, imm(kTlbIndexMask));
+    a.mov(x86::rcx, entry(offsetof(TlbEntry, write_tag)));
+    a.sub(kTemp0, x86::rcx);
+    a.cmp(kTemp0, imm(static_cast<i32>(StackCell::kSpan)));
+    a.jae(missed);
+    a.mov(cell(offsetof(StackCell, tag)), x86::rcx);
+    a.mov(x86::rcx, entry(offsetof(TlbEntry, host_page)));
+    a.mov(cell(offsetof(StackCell, host_page)), x86::rcx);
+    a.mov(cell(offsetof(StackCell, span)), imm(static_cast<i32>(StackCell::kSpan)));
+    a.add(kTemp0, x86::rcx);
+    a.pop(x86::rcx);
+    a.pop(x86::rax);
+    a.clc();
+    a.ret();
+    a.bind(missed);
+    a.pop(x86::rcx);
+    a.pop(x86::rax);
+    a.stc();
+    a.ret();
+}
+
 }  // namespace
 
-Stubs make_stubs(CodeMemory& memory) {
+Stubs make_stubs(CodeMemory& memory, const Tlb& tlb) {
     asmjit::CodeHolder code;
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(memory.begin()));
     x86::Assembler a(&code);
@@ -107,6 +138,8 @@ Stubs make_stubs(CodeMemory& memory) {
     emit_load_sse(a);
     stubs.load_x87 = begin();
     emit_load_x87(a);
+    stubs.find_stack = begin();
+    emit_find_stack(a, tlb);
     a.bind(stores.sse);
     emit_store_sse(a);
     a.bind(stores.x87);

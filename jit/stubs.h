@@ -25,9 +25,14 @@ struct Stubs {
     // Called; they change r10 and the flags. What they load may be loaded already.
     const u8* load_sse = nullptr;
     const u8* load_x87 = nullptr;
+    // Called with a linear address in r10 and the TLB's StackCell in r11, changes both and the flags. Carry clear: the
+    // cell is now for that page, and r10 the host's address. Carry set: the page is no stack, or the access may leave
+    // it.
+    const u8* find_stack = nullptr;
     u64 bytes = 0;  // of code memory used
 };
 
-Stubs make_stubs(CodeMemory& memory);
+// `tlb`: any, for the layout.
+Stubs make_stubs(CodeMemory& memory, const Tlb& tlb);
 
 }  // namespace lodge::jit

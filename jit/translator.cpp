@@ -79,7 +79,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       options_(options),
       interpreter_(cpu),
       memory_(std::move(memory)),
-      stubs_(make_stubs(*memory_)),
+      stubs_(make_stubs(*memory_, cpu.tlb())),
       jumps_(kJumpEntries, kNoJump),
       free_(memory_->begin() + aligned(stubs_.bytes)) {
     cpu_.set_code_cache(this);

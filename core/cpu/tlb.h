@@ -53,6 +53,10 @@ class Tlb {
     const std::array<TlbEntry, kEntries>& entries() const { return entries_; }
     SlowPage& slow_page(u64 linear) { return slow_pages_[linear / kPageSize % kSlowPages]; }
     const StackCell& stack_cell() const { return stack_cell_; }
+    // From the stack cell to the entries, for translated code.
+    u64 entries_from_stack_cell() const {
+        return reinterpret_cast<u64>(entries_.data()) - reinterpret_cast<u64>(&stack_cell_);
+    }
 
     // Replaces the entry for `linear`'s page. `page_size`: of the guest's page, 4 KiB or more.
     void fill(u64 linear, const TlbEntry& entry, bool global, u64 page_size);
