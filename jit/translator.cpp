@@ -221,7 +221,7 @@ bool Translator::fall_back(const Fallback& fallback) {
 bool Translator::may_go_on(const Fallback& fallback) const {
     if (!cpu_.stop && !fallback.may_change_mode) return true;
     if (cpu_.code_changed || cpu_.attention.load(std::memory_order_relaxed)) return false;
-    return !fallback.may_change_mode || epoch() == cpu_.state.engine.epoch;
+    return !fallback.may_change_mode || (epoch() == cpu_.state.engine.epoch && !cpu_.checks_every_access());
 }
 
 // --- Making blocks
