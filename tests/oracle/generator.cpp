@@ -657,6 +657,8 @@ bool Generator::try_make(OracleCase& made, unsigned number) {
     if (status == DecodeStatus::too_long && has_length_of_its_own(draft.row->opcode)) return false;
     // How long bytes that are no instruction are, no manual says: not those that may be too long.
     if (status == DecodeStatus::invalid && (draft.opcode_at > 4 || !chance(10))) return false;
+    // LOCK MOV CR0 is an invalid opcode with Intel's and a way to CR8 with AMD's (APM vol. 3, "MOV CRn").
+    if (status == DecodeStatus::invalid && draft.row->opcode == Opcode::MOV_CR) return false;
     if (insn.opcode == INT && insn.immediate == 0x80) return false;  // a system call
     if (means_different_things(insn)) return false;
     if (is_insn) made.row = number;
