@@ -48,6 +48,7 @@ std::string_view reason_not_to_draw(unsigned number, bool code64) {
     if (!(row.modes >> code64 & 1) || (!code64 && (row.wide == 0b10 || row.rex_b == 0b10)))
         return "not in this kind of code";
     if (row.map >= OpcodeMap::vex0F) return "VEX: AVX, BMI and their like are in no CPU model of this build";
+    if (row.opcode == CALLF && code64) return "AMD's makes the pushes by the rules of the code segment that it goes to";
     if (row.opcode == SYSRET && !code64) return "#UD outside 64-bit code with Intel's, #GP with AMD's";
     for (const Exclusion& exclusion : kExclusions)
         if (is_one_of(row.opcode, exclusion.opcodes)) return exclusion.reason;
@@ -105,6 +106,7 @@ bool in_pieces(Opcode opcode) {
         case Opcode::MASKMOVQ:
         case Opcode::MASKMOVDQU:
         case Opcode::RETF:
+        case Opcode::PUSHA:
             return true;
         default:
             return false;

@@ -645,6 +645,18 @@ DecodeStatus Generator::draw_bytes(Draft& draft, Insn& insn) {
     return status;
 }
 
+namespace {
+
+// The page at which Linux answers some system calls itself: no page fault there.
+bool leads_to_vsyscall(const OracleCase& made) {
+    constexpr u64 kVsyscall = 0xFFFFFFFFFF600000;
+    if (made.insn.operands[0].kind != OperandKind::relative) return false;
+    const u64 target = made.before.ip + made.insn.length + made.insn.immediate;
+    return target - kVsyscall < 4096;
+}
+
+}  // namespace
+
 bool Generator::try_make(OracleCase& made, unsigned number) {
     Draft draft;
     draft.row = &kEncodings[number];
@@ -664,6 +676,7 @@ bool Generator::try_make(OracleCase& made, unsigned number) {
     if (is_insn) made.row = number;
     made.bytes = draft.bytes;
     made.before.ip = draw_ip();
+    if (leads_to_vsyscall(made)) return false;
     draw_state(made);
     if (!is_insn) return true;
     aim(made, draft);
