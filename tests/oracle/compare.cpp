@@ -53,15 +53,17 @@ Opcode opcode_at(const OracleCase& made, u64 ip) {
     return made.insn.opcode;
 }
 
-// At the top of the address space of 32-bit code, segments and pages end together; which is found first depends on the
-// pieces that an access is made in.
+// At the top of the address space of 32-bit code, segments and pages end together, and at the top of the lower half of
+// 64-bit code's, canonical addresses and pages; which is found first depends on the pieces that an access is made in.
 bool ends_at_top(const OracleCase& made, const OracleOutcome& guest, const OracleOutcome& host) {
     constexpr u32 kTop = 0u - 512;
-    if (made.code64 || !guest.fault || !host.fault || guest.state.ip != host.state.ip) return false;
+    if (!guest.fault || !host.fault || guest.state.ip != host.state.ip) return false;
     const Opcode opcode = opcode_at(made, host.state.ip);
     const bool of_ten_bytes = is_one_of(opcode, {Opcode::FLD, Opcode::FSTP, Opcode::FBLD, Opcode::FBSTP});
     if (!of_ten_bytes && !in_pieces(opcode)) return false;
-    const auto is_top = [](u64 linear) {  // of a segment with base 0 or of FS
+    const auto is_top = [&](u64 linear) {  // of a segment with base 0 or of FS
+        constexpr u64 kLowerHalf = u64{1} << 47;
+        if (made.code64) return linear + 512 > kLowerHalf && linear < kLowerHalf;
         return static_cast<u32>(linear) > kTop || static_cast<u32>(linear - kWindow) > kTop;
     };
     return (made.accessed && is_top(*made.accessed)) || (host.fault->vector == 14 && is_top(host.fault->address));
@@ -135,8 +137,8 @@ bool has_error(u8 vector) {
 
 void forgive_memory(const OracleCase& made, bool faulted, std::span<const u8> host, std::span<u8> guest) {
     const auto copy_from = [&](u64 address, unsigned size) {
-        for (u64 at = address - kData; at < address - kData + size; ++at)
-            if (at < guest.size()) guest[at] = host[at];
+        for (unsigned i = 0; i < size; ++i)
+            if (const u64 at = address + i - kData; at < guest.size()) guest[at] = host[at];
     };
     if (made.insn.opcode == Opcode::PUSHA && faulted) {
         const unsigned size = 8u * made.insn.operand_size;

@@ -484,9 +484,11 @@ bool Generator::settle(OracleCase& made) {
         case IRET:  // See prepare_data().
             state.gpr[4] = kData + 0x400 + random_() % 0xC00;
             break;
-        case CALLF:
-            // To compatibility-mode code, AMD's push with that code's width of the stack pointer.
-            if (made.code64 && state.gpr[4] >> 32) return false;
+        case BT:
+        case BTS:
+        case BTR:
+        case BTC:  // far from the operand's address; near RIP lies what the sides have behind the case
+            if (made.insn.base == kBlockIp && made.insn.operands[1].kind == OperandKind::gpr) return false;
             break;
         case RETF:
             // AMD's look at CS before IP, at more bytes of it, and at the stack that is left before they check CS.
