@@ -6,17 +6,6 @@ namespace lodge::jit {
 using asmjit::imm;
 namespace Inst = x86::Inst;
 
-namespace {
-
-bool is_memory(const Operand& operand) {
-    return operand.kind == OperandKind::memory;
-}
-bool is_gpr(const Operand& operand) {
-    return operand.kind == OperandKind::gpr;
-}
-
-}  // namespace
-
 bool Emitter::emit_integer(const Insn& insn) {
     switch (insn.opcode) {
         case Opcode::ADD:

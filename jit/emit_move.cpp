@@ -18,10 +18,6 @@ constexpr u32 kCmovIds[16] = {Inst::kIdCmovo, Inst::kIdCmovno, Inst::kIdCmovb,  
                               Inst::kIdCmovs, Inst::kIdCmovns, Inst::kIdCmovp,  Inst::kIdCmovnp,
                               Inst::kIdCmovl, Inst::kIdCmovnl, Inst::kIdCmovle, Inst::kIdCmovg};
 
-bool is_memory(const Operand& operand) {
-    return operand.kind == OperandKind::memory;
-}
-
 }  // namespace
 
 bool Emitter::emit_move(const Insn& insn) {
@@ -29,6 +25,7 @@ bool Emitter::emit_move(const Insn& insn) {
         return emit_cmov(insn, condition), true;
     if (const unsigned condition = condition_index(insn.opcode, Opcode::SETO); condition < 16)
         return emit_set(insn, condition), true;
+    if (does_nothing(insn.opcode)) return true;
     switch (insn.opcode) {
         case Opcode::MOV:
             return emit_mov(insn), true;
@@ -55,18 +52,6 @@ bool Emitter::emit_move(const Insn& insn) {
             want_flags();
             a_.sahf();
             flags_are_set();
-            return true;
-        case Opcode::NOP:
-        case Opcode::PAUSE:
-        case Opcode::LFENCE:
-        case Opcode::MFENCE:
-        case Opcode::SFENCE:
-        case Opcode::PREFETCHNTA:
-        case Opcode::PREFETCHT0:
-        case Opcode::PREFETCHT1:
-        case Opcode::PREFETCHT2:
-        case Opcode::PREFETCH:
-        case Opcode::PREFETCHW:
             return true;
         default:
             return false;

@@ -3,11 +3,9 @@
 //
 // Exceptions are masked (kModeSse), so an instruction can fault only by its memory operand. What it does to MXCSR's
 // flags the host's MXCSR collects.
-#include <array>
-#include <cctype>
-
 #include "jit/emitter.h"
 #include "jit/fpu_transfer.h"
+#include "jit/instruction_ids.h"
 
 namespace lodge::jit {
 
@@ -57,23 +55,12 @@ bool is_left_out(Opcode opcode) {
     }
 }
 
-using Ids = std::array<u16, kOpcodeCount>;
-
-// The assembler knows them by the same names.
-Ids make_ids() {
-    Ids ids{};
-    for (size_t i = 0; i < kOpcodeCount; ++i) {
-        const auto opcode = static_cast<Opcode>(i);
-        if (!is_of_vectors(facts(opcode).feature) || is_left_out(opcode)) continue;
-        std::string name(name_of(opcode));
-        for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
-        ids[i] = static_cast<u16>(asmjit::InstAPI::stringToInstId(asmjit::Arch::kX64, name.data(), name.size()));
-    }
-    return ids;
+bool is_wanted(Opcode opcode) {
+    return is_of_vectors(facts(opcode).feature) && !is_left_out(opcode);
 }
 
 u32 id_of(const Insn& insn) {
-    static const Ids ids = make_ids();
+    static const InstructionIds ids = instruction_ids(is_wanted);
     return ids[static_cast<size_t>(insn.opcode)];
 }
 

@@ -3,11 +3,9 @@
 // Exceptions are masked and none is pending (kModeX87), so an instruction can fault only by its memory operand. What it
 // does to the status word, stack faults included, is the host's doing. Of the pointers to the last instruction and
 // operand see emitter_fpu.cpp.
-#include <array>
-#include <cctype>
-
 #include "jit/emitter.h"
 #include "jit/fpu_transfer.h"
+#include "jit/instruction_ids.h"
 
 namespace lodge::jit {
 
@@ -36,23 +34,9 @@ bool is_translated(Opcode opcode) {
     }
 }
 
-using Ids = std::array<u16, kOpcodeCount>;
-
-// The assembler knows them by the same names; FFREEP alone it does not know.
-Ids make_ids() {
-    Ids ids{};
-    for (size_t i = 0; i < kOpcodeCount; ++i) {
-        const auto opcode = static_cast<Opcode>(i);
-        if (!is_translated(opcode)) continue;
-        std::string name(name_of(opcode));
-        for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
-        ids[i] = static_cast<u16>(asmjit::InstAPI::stringToInstId(asmjit::Arch::kX64, name.data(), name.size()));
-    }
-    return ids;
-}
-
+// FFREEP alone the assembler does not know.
 u32 id_of(const Insn& insn) {
-    static const Ids ids = make_ids();
+    static const InstructionIds ids = instruction_ids(is_translated);
     return ids[static_cast<size_t>(insn.opcode)];
 }
 

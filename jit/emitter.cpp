@@ -132,7 +132,6 @@ Fallback& Emitter::fallback_for(size_t index) {
     fallback.needs_fpu = touches_fpu(insns_[index]);
     fallback.count = block_.count;
     fallback.start = static_cast<u16>(block_.page_offset());
-    ++fallbacks_;
     return fallback;
 }
 

@@ -24,13 +24,22 @@ namespace lodge::jit {
 
 // What all blocks of a translator have in common.
 struct EmitterContext {
-    const Cpu* cpu = nullptr;
     const CpuModel* model = nullptr;
     const Stubs* stubs = nullptr;
     // Of the TLB that the block's mode uses, from kState.
     i32 tlb = 0;
     i32 stack_cell = 0;
 };
+
+inline bool is_gpr(const Operand& operand) {
+    return operand.kind == OperandKind::gpr;
+}
+inline bool is_memory(const Operand& operand) {
+    return operand.kind == OperandKind::memory;
+}
+
+// Neither accesses nor changes anything that a guest can see.
+bool does_nothing(Opcode opcode);
 
 // How the flags of the last instruction that set them can be had again from registers.
 struct FlagRecipe {
@@ -168,7 +177,6 @@ class Emitter {
     bool flat(Segment segment) const { return mode_ & flat_bit(segment); }
     bool flat_stack() const { return flat(Segment::ss) && (mode_ & kModeWideStack); }
     void move_stack_pointer(i32 by);
-    static unsigned access_size(const Insn& insn);
 
     // --- Integer (emit_int.cpp, emit_shift.cpp)
     bool emit_integer(const Insn& insn);
@@ -200,7 +208,6 @@ class Emitter {
     void emit_cmov(const Insn& insn, unsigned condition);
     void emit_set(const Insn& insn, unsigned condition);
     void emit_convert(const Insn& insn);
-    void emit_string(const Insn& insn);
 
     // --- x87, MMX, SSE: what they have in common (emitter_fpu.cpp)
     void plan_fpu();
@@ -209,6 +216,7 @@ class Emitter {
     // The same, where some surely are not: after a call of the interpreter in cold code.
     void reload_fpu(size_t index);
     void emit_fpu_loads();
+    void emit_fpu_load(u8 parts);
     // Before the interpreter, and before the block is left: FpuState's pointers get what instructions before `index`
     // have left of them. Uses kTemp0 and kTemp1.
     void emit_x87_record(size_t index);
@@ -280,7 +288,6 @@ class Emitter {
     std::vector<u8> fpu_from_;            // parts used natively from there to the next call of the interpreter
     std::vector<X87Record> x87_records_;  // before it
     std::vector<FpuLoad> fpu_loads_;
-    unsigned fallbacks_ = 0;
     asmjit::Label spent_;  // the budget is
     bool ended_ = false;   // a branch has ended the block
 };

@@ -80,7 +80,10 @@ void Emitter::require_fpu(size_t index) {
 }
 
 void Emitter::reload_fpu(size_t index) {
-    const u8 parts = fpu_from_[index];
+    emit_fpu_load(fpu_from_[index]);
+}
+
+void Emitter::emit_fpu_load(u8 parts) {
     if (parts & kFpuSse) a_.call(imm(reinterpret_cast<u64>(context_.stubs->load_sse)));
     if (parts & kFpuX87) a_.call(imm(reinterpret_cast<u64>(context_.stubs->load_x87)));
 }
@@ -88,8 +91,7 @@ void Emitter::reload_fpu(size_t index) {
 void Emitter::emit_fpu_loads() {
     for (const FpuLoad& load : fpu_loads_) {
         a_.bind(load.entry);
-        if (load.parts & kFpuSse) a_.call(imm(reinterpret_cast<u64>(context_.stubs->load_sse)));
-        if (load.parts & kFpuX87) a_.call(imm(reinterpret_cast<u64>(context_.stubs->load_x87)));
+        emit_fpu_load(load.parts);
         a_.jmp(load.resume);
     }
 }

@@ -49,11 +49,6 @@ void Emitter::emit_address(const Insn& insn) {
     if (insn.address_size == 2) a_.movzx(kTemp0.r32(), kTemp0.r16());
 }
 
-unsigned Emitter::access_size(const Insn& insn) {
-    const Operand* memory = insn.memory();
-    return memory ? memory->size : 0;
-}
-
 x86::Mem Emitter::memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment) {
     release_flags();
     emit_address(insn);

@@ -6,11 +6,26 @@
 
 namespace lodge::jit {
 
-namespace {
-
-bool is_gpr(const Operand& operand) {
-    return operand.kind == OperandKind::gpr;
+bool does_nothing(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::NOP:
+        case Opcode::PAUSE:
+        case Opcode::LFENCE:
+        case Opcode::MFENCE:
+        case Opcode::SFENCE:
+        case Opcode::PREFETCHNTA:
+        case Opcode::PREFETCHT0:
+        case Opcode::PREFETCHT1:
+        case Opcode::PREFETCHT2:
+        case Opcode::PREFETCH:
+        case Opcode::PREFETCHW:
+            return true;
+        default:
+            return false;
+    }
 }
+
+namespace {
 
 // AH, CH, DH and BH cannot be named beside a register or address that needs a REX prefix: rSP lives in r14, and checked
 // addresses in r10.
@@ -113,6 +128,7 @@ bool is_native_shift(const Insn& insn) {
 bool is_native_move(const Insn& insn) {
     if (condition_index(insn.opcode, Opcode::CMOVO) < 16 || condition_index(insn.opcode, Opcode::SETO) < 16)
         return has_plain_operands(insn);
+    if (does_nothing(insn.opcode)) return true;
     switch (insn.opcode) {
         case Opcode::MOV:
         case Opcode::MOVZX:
@@ -125,17 +141,6 @@ bool is_native_move(const Insn& insn) {
             return insn.operands[0].size >= 4;
         case Opcode::CBW:
         case Opcode::CWD:
-        case Opcode::NOP:
-        case Opcode::PAUSE:
-        case Opcode::LFENCE:
-        case Opcode::MFENCE:
-        case Opcode::SFENCE:
-        case Opcode::PREFETCHNTA:
-        case Opcode::PREFETCHT0:
-        case Opcode::PREFETCHT1:
-        case Opcode::PREFETCHT2:
-        case Opcode::PREFETCH:
-        case Opcode::PREFETCHW:
         case Opcode::LAHF:
         case Opcode::SAHF:
             return true;

@@ -386,6 +386,7 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"translated instructions", counters_.translated_instructions},
         {"host code bytes", counters_.code_bytes},
         {"blocks dropped", counters_.dropped_blocks},
+        {"blocks refused by the assembler", counters_.refused_blocks},
         {"regions evicted", counters_.evictions},
         {"links made", counters_.links},
         {"entries into translated code", counters_.entries},
