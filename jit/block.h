@@ -24,6 +24,7 @@ struct Fallback {
 struct Link {
     Block* from = nullptr;
     Block* to = nullptr;
+    u32 mode = 0;        // of its target: the block's own, unless the code has changed it
     u8* jump = nullptr;  // the jump's 32-bit displacement, last bytes of the instruction
     u8* unlinked = nullptr;
     // For a branch to another page: where the code keeps what the link was made for (see PageLiteral); else null.

@@ -19,6 +19,7 @@ bool touches_stack(Opcode opcode) {
         case Opcode::PUSH:
         case Opcode::POP:
         case Opcode::LEAVE:
+        case Opcode::PUSH_SEG:
             return true;
         default:
             return false;
@@ -52,7 +53,7 @@ Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block
     std::vector<bool> faults(insns.size());
     native_.resize(insns.size());
     for (size_t i = 0; i < insns.size(); ++i) {
-        native_[i] = is_native(insns[i], context, mode);
+        native_[i] = is_native_in(insns, i, context, mode);
         faults[i] = !native_[i] || may_leave(insns[i]);
     }
     flags_of_ = analyse_flags(insns, native_, faults);
@@ -119,8 +120,8 @@ bool Emitter::translate(const Insn& insn) {
     protect_recipe();
     keep_x87_operand(index_);
     if (index_ + 1 == insns_.size() && is_branch(insn)) emit_x87_record(index_);
-    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_simd(insn) ||
-           emit_x87(insn) || emit_branch(insn);
+    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_system(insn) ||
+           emit_simd(insn) || emit_x87(insn) || emit_branch(insn);
 }
 
 Fallback& Emitter::fallback_for(size_t index) {
@@ -258,6 +259,7 @@ asmjit::Imm Emitter::immediate_of(const Insn& insn, unsigned size) {
 }
 
 bool Emitter::ends_translation(const Insn& insn) {
+    if (insn.opcode == Opcode::STAC || insn.opcode == Opcode::CLAC) return true;
     return insn.opcode >= Opcode::JO && insn.opcode <= Opcode::SYSEXIT && ends_block(insn);
 }
 

@@ -242,6 +242,16 @@ Block* Translator::translate(u64 backing, u64 key) {
     context.stubs = &stubs_;
     context.tlb = from_state(cpu_, cpu_.tlb().entries().data());
     context.stack_cell = from_state(cpu_, &cpu_.tlb().stack_cell());
+    const Cpu::Places places = cpu_.places();
+    context.attention = from_state(cpu_, places.attention);
+    context.interrupt_line = from_state(cpu_, places.interrupt_line);
+    context.kernel_gs_base = from_state(cpu_, places.kernel_gs_base);
+    context.tsc_offset = from_state(cpu_, places.tsc_offset);
+    context.tsc_aux = from_state(cpu_, places.tsc_aux);
+    context.current_tlb = from_state(cpu_, places.tlb);
+    context.supervisor_tlb = from_state(cpu_, places.supervisor_tlb);
+    context.open_tlb = from_state(cpu_, places.open_tlb);
+    context.ticks = &cpu_.clock().anchor();
     const auto native = [&](const Insn& insn) { return Emitter::is_native(insn, context, mode); };
     if (std::none_of(insns.begin(), insns.end(), native)) return nullptr;
 
@@ -292,7 +302,7 @@ void Translator::set_jump(const Link& link, const u8* target) {
 }
 
 void Translator::link(Link& link, Block& target) {
-    if (mode_of(link.from->key) != mode_of(target.key)) return;
+    if (link.mode != mode_of(target.key)) return;
     const bool same_page = page_of(*link.from) == page_of(target);
     if (!link.literal && !same_page) return;
     if (link.to != &target) {

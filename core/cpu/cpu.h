@@ -341,6 +341,22 @@ class Cpu final : public CpuPins, private MemoryListener {
 
     void save_or_load(StateIo& io);
 
+    // What translated code reads or changes by itself beside `state` (jit/): where it lies.
+    struct Places {
+        const void* attention;       // u32
+        const void* interrupt_line;  // u8: INTR
+        const void* kernel_gs_base;  // u64
+        const void* tsc_offset;      // u64: from GuestClock::tsc()
+        const void* tsc_aux;         // u64
+        const void* tlb;             // the address of the table in use: one of the two behind it, or another
+        const void* supervisor_tlb;
+        const void* open_tlb;  // user_pages_are_open
+    };
+    Places places() const {
+        return {&attention, &interrupt_line_, &kernel_gs_base_, &tsc_offset_,
+                &tsc_aux_,  &tlb_,            &supervisor_tlb_, &open_tlb_};
+    }
+
     // Statistics for --stats.
     u64 tlb_misses = 0;
 
