@@ -42,6 +42,8 @@ constexpr u64 kNoPage = 1;  // no page's IP
 struct Block {
     u64 key = 0;
     u64 backing = 0;  // of the first byte
+    // Of the page that the end of a single instruction lies in, when it crosses a page; else kInOnePage.
+    u64 second_page = kInOnePage;
     u16 bytes = 0;
     u16 count = 0;   // instructions
     u32 size = 0;    // of the code
@@ -53,6 +55,8 @@ struct Block {
     std::vector<std::unique_ptr<Link>> links;
     std::vector<Link*> incoming;
 
+    static constexpr u64 kInOnePage = ~u64{0};
+    bool crosses() const { return second_page != kInOnePage; }
     u64 page_offset() const { return backing & 0xFFF; }
 };
 
