@@ -10,6 +10,8 @@ namespace lodge::jit {
 
 struct Block;
 
+constexpr u8 kNoSegment = 0xFF;
+
 // An instruction as the interpreter executes it alone: what translated code falls back to.
 struct Fallback {
     Insn insn[2];                  // the instruction and a sentinel
@@ -17,6 +19,7 @@ struct Fallback {
     u16 start = 0;                 // where the block begins in its page
     bool leave = false;            // translated code does not go on after it
     bool may_change_mode = false;  // it goes on only if the mode and everything else that blocks rest on are the same
+    u8 loads = kNoSegment;         // a segment register: of the mode, it may change whether that one is flat
     u8 needs_fpu = 0;              // it may look at or change FpuState, which must then be in memory whole
 };
 

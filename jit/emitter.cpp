@@ -14,6 +14,12 @@ namespace {
 bool is_branch(const Insn& insn) {
     return facts(insn.opcode).ends_block;
 }
+// A data segment's register that it loads, and does nothing else to the mode; SS has a shadow.
+u8 loaded_segment(const Insn& insn) {
+    if (insn.opcode != Opcode::MOV_SEG && insn.opcode != Opcode::POP_SEG) return kNoSegment;
+    const Operand& to = insn.operands[0];
+    return to.kind == OperandKind::segment && to.reg != static_cast<u8>(Segment::ss) ? to.reg : kNoSegment;
+}
 bool touches_stack(Opcode opcode) {
     switch (opcode) {
         case Opcode::PUSH:
@@ -130,6 +136,7 @@ Fallback& Emitter::fallback_for(size_t index) {
     fallback.insn[0] = insns_[index];
     place_sentinel(fallback.insn[1], insns_[index]);
     fallback.may_change_mode = may_change_mode(insns_[index]);
+    fallback.loads = loaded_segment(insns_[index]);
     fallback.needs_fpu = touches_fpu(insns_[index]);
     fallback.count = block_.count;
     fallback.start = static_cast<u16>(block_.page_offset());

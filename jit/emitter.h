@@ -95,6 +95,7 @@ class Emitter {
     // An access that found another page in the TLB's stack cell.
     struct StackMiss {
         asmjit::Label entry, resume, cold;
+        unsigned size;  // bytes
     };
     // The side of a branch that is taken out of the middle of the block.
     struct Side {

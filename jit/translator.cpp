@@ -254,7 +254,7 @@ void Translator::enter(Block& block) {
     buried_.clear();
 }
 
-bool Translator::fall_back(const Fallback& fallback) {
+const u8* Translator::fall_back(const Fallback& fallback) {
     EngineState& engine = cpu_.state.engine;
     ++counters_.fallbacks[static_cast<size_t>(fallback.insn[0].opcode)];
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining) - fallback.count;
@@ -265,17 +265,37 @@ bool Translator::fall_back(const Fallback& fallback) {
     fallback.insn[0].run(cpu_, &fallback.insn[0]);
     if (cpu_.current == &fallback.insn[1] && !fallback.leave && may_go_on(fallback)) [[likely]] {
         cpu_.current = nullptr;
-        return false;
+        return kGoOn;
     }
     interpreter_.complete();
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
-    return true;
+    return next_code();
+}
+
+// Where translated code goes on after the running block was left for what a jump cache entry knows; null: it is left.
+const u8* Translator::next_code() {
+    EngineState& engine = cpu_.state.engine;
+    if (cpu_.attention.load(std::memory_order_relaxed) || cpu_.checks_every_access() || !buried_.empty() ||
+        engine.remaining <= 0)
+        return nullptr;
+    engine.epoch = epoch();
+    JumpEntry& entry = jump_entry(cpu_.state.ip);
+    if (entry.ip != cpu_.state.ip || (entry.epoch != engine.epoch && !still_good(entry))) return nullptr;
+    engine.page_ip = entry.page_ip;
+    return entry.code;
 }
 
 // After an instruction of the interpreter's in the middle of a block: what the block takes for granted still holds, and
 // nobody wants to be heard.
 bool Translator::may_go_on(const Fallback& fallback) const {
-    if (!cpu_.stop && !fallback.may_change_mode) return true;
+    if (!cpu_.stop) {
+        if (!fallback.may_change_mode) return true;
+        if (fallback.loads != kNoSegment) {
+            if (fallback.insn[0].code_size == CodeSize::bits64) return true;  // flat, or FS or GS, whatever is loaded
+            const auto segment = static_cast<Segment>(fallback.loads);
+            return is_flat(cpu_.state, segment) == ((cpu_.state.engine.epoch & flat_bit(segment)) != 0);
+        }
+    }
     if (cpu_.code_changed || cpu_.attention.load(std::memory_order_relaxed)) return false;
     return !fallback.may_change_mode || (epoch() == cpu_.state.engine.epoch && !cpu_.checks_every_access());
 }
@@ -293,9 +313,7 @@ Block* Translator::translate(u64 backing, u64 key) {
     const u32 mode = mode_of(key);
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
     const auto insns = decode_block(page, mode, cpu_.model());
-    const EmitterContext context = emitter_context();
-    const auto native = [&](const Insn& insn) { return Emitter::is_native(insn, context, mode); };
-    if (std::none_of(insns.begin(), insns.end(), native)) return nullptr;
+    if (insns.empty()) return nullptr;
     return translate(insns, backing, key, Block::kInOnePage);
 }
 

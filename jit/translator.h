@@ -53,8 +53,10 @@ class Translator final : public Executor, private CodeCache {
     const Counters& counters() const { return counters_; }
     std::vector<std::pair<std::string, u64>> statistics() const override;
 
-    // For the stubs: executes the instruction by the interpreter. True: translated code must be left.
-    bool fall_back(const Fallback& fallback);
+    // For the stubs: executes the instruction by the interpreter. Where translated code goes on: kGoOn, behind the
+    // instruction; null, nowhere for now; else at that code.
+    const u8* fall_back(const Fallback& fallback);
+    static inline const u8* const kGoOn = reinterpret_cast<const u8*>(1);
 
   private:
     struct JumpEntry {
@@ -72,6 +74,7 @@ class Translator final : public Executor, private CodeCache {
 
     u64 epoch() const;
     bool may_go_on(const Fallback& fallback) const;
+    const u8* next_code();
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.

@@ -75,7 +75,10 @@ class Cpu final : public CpuPins, private MemoryListener {
     // --- Attention
     std::atomic<u32> attention{0};
     void request_attention(u32 why) { attention.fetch_or(why, std::memory_order_release); }
-    void clear_attention(u32 why) { attention.fetch_and(~why, std::memory_order_relaxed); }
+    // Only what is seen: another thread may kick at any time.
+    void clear_attention(u32 why) {
+        if (attention.load(std::memory_order_relaxed) & why) attention.fetch_and(~why, std::memory_order_relaxed);
+    }
     // Set when the engine must return to its loop after the current instruction: a device was touched, code changed.
     bool stop = false;
     // With `stop`: decoded or translated code may no longer be what lies in memory. Otherwise a device was touched, and
