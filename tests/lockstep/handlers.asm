@@ -188,7 +188,7 @@ services16:
     cmp ebx, 4
     jbe .done
     cmp ebx, 12
-    je .protection
+    je .stack
     cmp ebx, 13
     je .protection
     cmp ebx, 14
@@ -496,8 +496,10 @@ common32:
 .wide_stack:
     dispatch
 .protection:
-    test esi, 2
+    test esi, 6
     jz .stack
+    test esi, 2
+    jz .skip
     mov ecx, 0x10
     test byte [ebp + F_CS], 3
     jz .load
@@ -510,8 +512,6 @@ common32:
     jmp .skip
 .stack:
     test byte [ebp + F_CS], 3
-    jz .skip
-    test esi, 4
     jz .skip
     mov ecx, [USER_STACK]
     mov [ebp + F_SP], ecx
@@ -664,18 +664,19 @@ common64:
     cld
     mov rbp, rsp
     dispatch
-.protection:
-    test esi, 2
-    jz .skip
+.stack:
     mov ecx, [USER_STACK]
     test byte [rbp + F_CS], 3
     jnz .set_stack
     mov ecx, [KERNEL_STACK]
 .set_stack:
-    test esi, 4
-    jz .data
     mov [rbp + F_SP], rcx
-.data:
+    jmp .skip
+.protection:
+    test esi, 6
+    jz .stack
+    test esi, 2
+    jz .skip
     mov ecx, 0x23
     mov ds, cx
     mov es, cx

@@ -31,6 +31,7 @@ class ProgramMaker {
     void draw_registers();
     void draw_fpu();
     void draw_schedule();
+    void fill_gaps();
     void fill_data();
     void make_descriptors();
     void make_gates();
@@ -219,13 +220,25 @@ void ProgramMaker::draw_fpu() {
 
 void ProgramMaker::draw_schedule() {
     Program& p = program_;
-    static constexpr u64 kLongest[] = {1, 3, 20, 100, 400, 2000, 10000, 30000};
-    p.longest_step = kLongest[random_.below(8)];
+    static constexpr u64 kLongest[] = {1, 4, 20, 20, 100, 100, 400, 400, 2000, 2000, 2000, 10000, 10000, 30000};
+    p.longest_step = kLongest[random_.below(std::size(kLongest))];
     p.shortest_step = random_.chance(50) ? 1 : std::max<u64>(1, p.longest_step / 2);
     p.instructions = 5000 + random_.below(random_.chance(20) ? 150000 : 30000);
-    if (p.longest_step < 20) p.instructions = std::min<u64>(p.instructions, 10000);
+    if (p.longest_step < 20) p.instructions = std::min<u64>(p.instructions, 4000);
     p.events = random_.chance(30) ? 0 : static_cast<unsigned>(random_.below(400));
     p.schedule = random_();
+}
+
+// UD2 where nothing lies: who goes astray does not wander through zeros.
+void ProgramMaker::fill_gaps() {
+    const auto fill = [&](u64 from, u64 to) {
+        for (u64 at = from; at < to; at += 2) store<u16>(program_.memory.data() + at, 0x0B0F);
+    };
+    fill(kCode, kCode + kCodeSize);
+    fill(kVariables + 0x1000, kHandlers);
+    fill(kHandlers + kHandlersSize, kRootA);
+    if (program_.paging == Paging::none) fill(kRootA, kArena);
+    if (program_.mode == Mode::real) fill(0x400, kVariables);
 }
 
 void ProgramMaker::fill_data() {
@@ -911,7 +924,6 @@ void ProgramMaker::make_piece(unsigned index, unsigned items) {
 }
 
 void ProgramMaker::make_code() {
-    std::fill(code().begin(), code().end(), u8{0x90});
     pieces_.resize(4 + random_.below(14));
     for (unsigned i = 0; i < pieces_.size(); ++i) make_piece(i, 5 + static_cast<unsigned>(random_.below(40)));
     for (const Fixup& fixup : fixups_) {
@@ -928,7 +940,7 @@ void ProgramMaker::make_code() {
     u8* resume = program_.memory.data() + kResume;
     for (u32 at = 0; at < kCodeSize; ++at) {
         const auto next = std::upper_bound(starts_.begin(), starts_.end(), at);
-        resume[at] = next == starts_.end() ? 1 : static_cast<u8>(std::min<u32>(*next - at, 200));
+        resume[at] = next == starts_.end() ? 255 : static_cast<u8>(std::min<u32>(*next - at, 255));
     }
     for (unsigned i = 0; i < 16; ++i)
         store<u64>(program_.memory.data() + kData + 0x7F00 + i * 8,
@@ -941,6 +953,7 @@ Program ProgramMaker::make() {
     draw_registers();
     draw_fpu();
     draw_schedule();
+    fill_gaps();
     fill_data();
     Flavour flavour;
     switch (random_.below(6)) {

@@ -40,7 +40,8 @@ Round::Round(u64 seed, u64 number) : seed_(seed), number_(number) {
     random.seed(seed ^ 0x726F756E64, number);
     model_ = &draw_model(random);
     static constexpr u32 kHot[] = {0, 0, 1, 3, 10, 50};
-    static constexpr u64 kCode[] = {u64{256} << 10, u64{1} << 20, u64{4} << 20};
+    // The smallest has room for the longest block in each of its 16 regions.
+    static constexpr u64 kCode[] = {u64{640} << 10, u64{1} << 20, u64{8} << 20};
     choice_ = {true, kHot[random.below(std::size(kHot))], kCode[random.below(std::size(kCode))]};
 }
 
@@ -233,8 +234,10 @@ std::optional<Place> Round::run(bool thorough) {
         counters_.stuck += is_stuck_;
         counters_.instructions += instructions;
         counters_.modes[static_cast<unsigned>(program_.mode)] += instructions;
-        for (unsigned i = 0; i < 256; ++i)
-            counters_.interrupts[i] += a_->memory().read_value<u32>(kCounts + 4 * (i % kVectors)) * (i < kVectors);
+        for (unsigned i = 0; i < kVectors; ++i) {
+            const u32 count = a_->memory().read_value<u32>(kCounts + 4 * i);
+            if (count < instructions) counters_.interrupts[i] += count;  // else overwritten
+        }
     }
     return std::nullopt;
 }
