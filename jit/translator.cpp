@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/decode/decoder.h"
+#include "core/interp/bind.h"
 #include "jit/emitter.h"
 #include "jit/listing.h"
 
@@ -43,6 +44,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
     while (insns.size() < kMostInBlock) {
         Insn insn;
         if (decode(code.subspan(offset), size, insn) != DecodeStatus::ok) break;
+        insn.opcode = opcode_in(model, insn);
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
