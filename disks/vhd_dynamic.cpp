@@ -9,9 +9,10 @@ namespace lodge {
 
 namespace {
 
-constexpr u64 kReserveBytes = 64 * kMiB;      // growth per flush
-constexpr u64 kDataAlignment = 4 * kKiB;      // a guest's 4 KiB write touches one page of the host's cache, not two
-constexpr u64 kBitmapCacheBytes = 16 * kMiB;  // of mixed bitmaps in memory
+constexpr u64 kReserveBytes = 64 * kMiB;       // growth per flush
+constexpr u64 kDataAlignment = 4 * kKiB;       // a guest's 4 KiB write touches one page of the host's cache, not two
+constexpr u64 kBitmapCacheBytes = 16 * kMiB;   // of mixed bitmaps in memory
+constexpr u64 kRoomForLongerPaths = 2 * kKiB;  // so that a rebase can put its parent's paths where they belong
 constexpr u64 kMostFileSize = u64{0xFFFFFFFF} * 512;  // a table entry counts sectors in 32 bits
 
 // SPEC: the first sector of a byte is its highest bit.
@@ -186,13 +187,28 @@ Result<void> VhdDynamic::write(u64 offset, std::span<const u8> from) {
     return {};
 }
 
+Result<void> VhdDynamic::store(u64 offset, std::span<const u8> from) {
+    LODGE_TRY(check_writable(*this, offset, from.size()));
+    while (!from.empty()) {
+        const Piece piece = piece_at(offset, from.size());
+        LODGE_TRY(store_piece(piece, from.first(piece.length)));
+        from = from.subspan(piece.length);
+        offset += piece.length;
+    }
+    return {};
+}
+
 Result<void> VhdDynamic::write_piece(Piece piece, std::span<const u8> from) {
+    if (!stored(piece.block) && all_zero(from)) {
+        const auto zero = absent_is_zero(offset_of(piece), piece.length);
+        if (!zero) return zero.error();
+        if (*zero) return {};
+    }
+    return store_piece(piece, from);
+}
+
+Result<void> VhdDynamic::store_piece(Piece piece, std::span<const u8> from) {
     if (!stored(piece.block)) {
-        if (all_zero(from)) {
-            const auto zero = absent_is_zero(offset_of(piece), piece.length);
-            if (!zero) return zero.error();
-            if (*zero) return {};
-        }
         if (!parent_) return add_block(piece, from);
         LODGE_TRY(add_empty_block(piece.block));
     }
@@ -408,7 +424,7 @@ Result<void> create_vhd_dynamic(File& file, const VhdFooter& footer, u32 block_s
     header.block_size = block_size;
     // Before the table: programs that look at nothing but table and blocks when they grow an image keep clear of them.
     u64 place = kVhdFooterSize + kVhdHeaderSize;
-    if (parent) place = name_parent(header, *parent, place);
+    if (parent) place = name_parent(header, *parent, place) + kRoomForLongerPaths;
     header.table_offset = place;
     const auto record = build_vhd_footer(footer);
     LODGE_TRY(file.write(0, record));

@@ -49,6 +49,8 @@ class VhdDynamic final : public BlockDevice {
 
     Result<void> read(u64 offset, std::span<u8> into) override;
     Result<void> write(u64 offset, std::span<const u8> from) override;
+    // As write(), and stored here even where it is what an absent block reads as.
+    Result<void> store(u64 offset, std::span<const u8> from);
     Result<void> flush() override;
     Result<void> discard(u64 offset, u64 length) override;
     Result<void> zero(u64 offset, u64 length) override;
@@ -60,8 +62,12 @@ class VhdDynamic final : public BlockDevice {
     // The run of sectors from `offset` on that are stored in this file, or are not; as extent(). Of a differencing
     // image those are the sectors that hide the parent's. `zero` is set where they are not.
     Result<Extent> stored_extent(u64 offset);
+    // What the range would read as if nothing of it were stored here.
+    Result<void> read_inherited(u64 offset, std::span<u8> into) { return read_absent(offset, into); }
     // Differencing: where absent sectors come from.
-    BlockDevice* parent() { return parent_.get(); }
+    BlockDevice& parent() { return *parent_; }
+    // As the file is now.
+    const VhdLayout& layout() const { return layout_; }
 
     // While an image is being made, and nobody can see it, it needs no flush for growth.
     void grow_without_flush() { space_.work_without_flush(); }
@@ -93,6 +99,7 @@ class VhdDynamic final : public BlockDevice {
     Result<void> read_absent(u64 offset, std::span<u8> into);
     Result<bool> absent_is_zero(u64 offset, u64 length);
     Result<void> write_piece(Piece piece, std::span<const u8> from);
+    Result<void> store_piece(Piece piece, std::span<const u8> from);
     Result<void> write_mixed(Piece piece, std::span<const u8> from);
     Result<void> complete_sector(u32 block, u32 sector);
     Result<void> set_bits(Piece piece);
