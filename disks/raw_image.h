@@ -15,6 +15,8 @@ class RawImage final : public BlockDevice {
     RawImage(std::unique_ptr<File> file, u64 size, bool read_only, HostSpace space, std::string format)
         : file_(std::move(file)), size_(size), read_only_(read_only), space_(space), format_(std::move(format)) {}
 
+    ~RawImage() override;  // flushes, and cannot say if that fails
+
     u64 size() const override { return size_; }
     bool read_only() const override { return read_only_; }
     std::string describe() const override { return file_->name() + " (" + format_ + ")"; }
@@ -30,6 +32,7 @@ class RawImage final : public BlockDevice {
     std::unique_ptr<File> file_;
     u64 size_;
     bool read_only_;
+    bool unflushed_ = false;  // something was written since the last flush
     HostSpace space_;
     std::string format_;
 };

@@ -178,6 +178,7 @@ Result<void> VhdDynamic::read_mixed(Piece piece, std::span<u8> into, const Bitma
 
 Result<void> VhdDynamic::write(u64 offset, std::span<const u8> from) {
     LODGE_TRY(check_writable(*this, offset, from.size()));
+    unflushed_ = true;
     while (!from.empty()) {
         const Piece piece = piece_at(offset, from.size());
         LODGE_TRY(write_piece(piece, from.first(piece.length)));
@@ -189,6 +190,7 @@ Result<void> VhdDynamic::write(u64 offset, std::span<const u8> from) {
 
 Result<void> VhdDynamic::store(u64 offset, std::span<const u8> from) {
     LODGE_TRY(check_writable(*this, offset, from.size()));
+    unflushed_ = true;
     while (!from.empty()) {
         const Piece piece = piece_at(offset, from.size());
         LODGE_TRY(store_piece(piece, from.first(piece.length)));
@@ -324,17 +326,23 @@ Result<void> VhdDynamic::reserve(u64 at) {
 Result<void> VhdDynamic::close() {
     if (read_only_) return {};
     if (!waiting_.empty()) LODGE_TRY(sync_and_write_bits());
-    return space_.give_back();
+    LODGE_TRY(space_.give_back());
+    if (!unflushed_) return {};
+    unflushed_ = false;
+    return space_.sync();
 }
 
 Result<void> VhdDynamic::flush() {
     if (read_only_) return {};
     if (!waiting_.empty()) LODGE_TRY(sync_and_write_bits());
-    return file_->sync();
+    LODGE_TRY(file_->sync());
+    unflushed_ = false;
+    return {};
 }
 
 Result<void> VhdDynamic::zero(u64 offset, u64 length) {
     LODGE_TRY(check_writable(*this, offset, length));
+    unflushed_ = true;
     while (length > 0) {
         const Piece piece = piece_at(offset, length);
         LODGE_TRY(parent_ ? hide_with_zeros(piece) : zero_piece(piece));
@@ -372,6 +380,7 @@ Result<void> VhdDynamic::hide_with_zeros(Piece piece) {
 Result<void> VhdDynamic::discard(u64 offset, u64 length) {
     if (!parent_) return zero(offset, length);
     LODGE_TRY(check_writable(*this, offset, length));
+    unflushed_ = true;
     while (length > 0) {
         const Piece piece = piece_at(offset, length);
         LODGE_TRY(zero_piece(piece));

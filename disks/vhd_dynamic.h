@@ -56,7 +56,8 @@ class VhdDynamic final : public BlockDevice {
     Result<void> zero(u64 offset, u64 length) override;
     Result<Extent> extent(u64 offset) override;
 
-    // Writes the bits that wait, gives unused reserved space back and puts the footer behind the last block.
+    // Writes the bits that wait, gives unused reserved space back, puts the footer behind the last block, and flushes:
+    // whoever opens the image next, or makes a child of it, does not know what this one has not.
     Result<void> close();
 
     // The run of sectors from `offset` on that are stored in this file, or are not; as extent(). Of a differencing
@@ -127,6 +128,7 @@ class VhdDynamic final : public BlockDevice {
     std::unique_ptr<File> file_;
     VhdLayout layout_;  // table, append_offset and footer_offset are kept up to date
     bool read_only_;
+    bool unflushed_ = false;  // something was written since the last flush
     VhdSpace space_;
     std::unique_ptr<BlockDevice> parent_;
     std::vector<Bits> bits_;                        // per block
