@@ -30,7 +30,7 @@ Result<void> RawImage::flush() {
 Result<void> RawImage::discard(u64 offset, u64 length) {
     LODGE_TRY(check_writable(*this, offset, length));
     unflushed_ = true;
-    return space_ == HostSpace::release ? file_->zero(offset, length, space_) : Result<void>{};
+    return file_->zero(offset, length, HostSpace::release);
 }
 
 Result<void> RawImage::zero(u64 offset, u64 length) {

@@ -11,7 +11,7 @@ namespace lodge {
 class RawImage final : public BlockDevice {
   public:
     // The disk is the first `size` bytes of `file`. HostSpace::keep (fixed VHDs: Windows refuses to attach a sparse
-    // one) makes discard do nothing and zero() leave the space allocated.
+    // one) makes zero() leave the space allocated. A discard, which only a guest asks for, gives it back anyway.
     RawImage(std::unique_ptr<File> file, u64 size, bool read_only, HostSpace space, std::string format)
         : file_(std::move(file)), size_(size), read_only_(read_only), space_(space), format_(std::move(format)) {}
 
