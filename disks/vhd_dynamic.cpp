@@ -13,6 +13,9 @@ constexpr u64 kReserveBytes = 64 * kMiB;       // growth per flush
 constexpr u64 kDataAlignment = 4 * kKiB;       // a guest's 4 KiB write touches one page of the host's cache, not two
 constexpr u64 kBitmapCacheBytes = 16 * kMiB;   // of mixed bitmaps in memory
 constexpr u64 kRoomForLongerPaths = 2 * kKiB;  // so that a rebase can put its parent's paths where they belong
+// In a differencing image bits are set by whole bytes of the bitmap. libvhdi (seen in 20210425) takes a sector for
+// stored whose bit is 0 if an earlier one of the same byte is 1; and 4 KiB are what guests write at least.
+constexpr u32 kGrainOverParent = 8 * kSectorSize;
 constexpr u64 kMostFileSize = u64{0xFFFFFFFF} * 512;  // a table entry counts sectors in 32 bits
 
 // SPEC: the first sector of a byte is its highest bit.
@@ -222,25 +225,48 @@ Result<void> VhdDynamic::store_piece(Piece piece, std::span<const u8> from) {
 
 // Data first, then the bits that say it is there.
 Result<void> VhdDynamic::write_mixed(Piece piece, std::span<const u8> from) {
-    const u32 end = piece.begin + piece.length;
-    if (piece.begin % 512 != 0) LODGE_TRY(complete_sector(piece.block, piece.begin / 512));
-    if (end % 512 != 0) LODGE_TRY(complete_sector(piece.block, end / 512));
+    LODGE_TRY(complete_edges(piece));
     LODGE_TRY(file_->write(data_offset(piece.block) + piece.begin, from));
     return set_bits(piece);
 }
 
-// A sector of which a part is written becomes visible as a whole: the rest of it must be there.
-Result<void> VhdDynamic::complete_sector(u32 block, u32 sector) {
-    auto bitmap = mixed_bitmap(block);
-    if (!bitmap) return bitmap.error();
-    if (sector_bit(**bitmap, sector)) return {};
-    std::array<u8, 512> bytes;
-    LODGE_TRY(read_absent(begin_of(block) + sector * u64{512}, bytes));
-    return file_->write(data_offset(block) + sector * u64{512}, bytes);
+// The piece with what becomes visible together with it.
+VhdDynamic::Piece VhdDynamic::whole_grains(Piece piece) const {
+    const u32 grain = parent_ ? kGrainOverParent : kSectorSize;
+    const u32 begin = piece.begin / grain * grain;
+    const u32 end =
+        std::min((piece.begin + piece.length + grain - 1) / grain * grain, sectors_of(piece.block) * kSectorSize);
+    return {piece.block, begin, end - begin};
+}
+
+// What surrounds the piece within its grains must be there too.
+Result<void> VhdDynamic::complete_edges(Piece piece) {
+    const Piece whole = whole_grains(piece);
+    const u32 end = piece.begin + piece.length;
+    LODGE_TRY(store_absent(piece.block, whole.begin / kSectorSize, (piece.begin + kSectorSize - 1) / kSectorSize));
+    return store_absent(piece.block, end / kSectorSize, (whole.begin + whole.length) / kSectorSize);
+}
+
+// Of these sectors, less than a grain, those whose bit is 0 get the data that they are read with. Their bits stay 0.
+Result<void> VhdDynamic::store_absent(u32 block, u32 sector, u32 end) {
+    std::array<u8, kGrainOverParent> buffer;
+    while (sector < end) {
+        const auto bitmap = mixed_bitmap(block);
+        if (!bitmap) return bitmap.error();
+        const u32 run_end = end_of_run(**bitmap, sector, end);
+        if (!sector_bit(**bitmap, sector)) {
+            const auto bytes = std::span(buffer).first((run_end - sector) * kSectorSize);
+            LODGE_TRY(read_absent(begin_of(block) + sector * u64{kSectorSize}, bytes));
+            LODGE_TRY(file_->write(data_offset(block) + sector * u64{kSectorSize}, bytes));
+        }
+        sector = run_end;
+    }
+    return {};
 }
 
 // The piece, whose block has a mixed bitmap, is stored now.
-Result<void> VhdDynamic::set_bits(Piece piece) {
+Result<void> VhdDynamic::set_bits(Piece written) {
+    const Piece piece = whole_grains(written);
     auto known = mixed_bitmap(piece.block);  // there since the caller asked, but not if the cache was emptied
     if (!known) return known.error();
     const u32 first = piece.begin / 512, last = (piece.begin + piece.length - 1) / 512;
@@ -369,9 +395,7 @@ Result<void> VhdDynamic::hide_with_zeros(Piece piece) {
     const auto bitmap = mixed_bitmap(piece.block);
     if (!bitmap) return bitmap.error();
     if (!*bitmap) return zero_piece(piece);
-    const u32 end = piece.begin + piece.length;
-    if (piece.begin % 512 != 0) LODGE_TRY(complete_sector(piece.block, piece.begin / 512));
-    if (end % 512 != 0) LODGE_TRY(complete_sector(piece.block, end / 512));
+    LODGE_TRY(complete_edges(piece));
     LODGE_TRY(zero_piece(piece));
     return set_bits(piece);
 }

@@ -18,8 +18,8 @@
 // the host's disk after the bit that shows it, and then neither the old content nor the new would be there. So bits
 // that hide a parent's sectors wait in memory until the data is known to be on the disk: flush() syncs, writes them,
 // and syncs again; growth writes those that wait after its own sync. Until then a crash, or a kill, takes a sector back
-// to what the parent has: each sector is the old or the new one, and what was flushed is there. Bits are written for
-// whole sectors only; what surrounds a part of one comes from the parent with it.
+// to what the parent has: each sector is the old or the new one, and what was flushed is there. Bits are set for
+// 4 KiB at a time; what surrounds a write within them comes from the parent with it.
 #pragma once
 
 #include <memory>
@@ -102,8 +102,10 @@ class VhdDynamic final : public BlockDevice {
     Result<void> write_piece(Piece piece, std::span<const u8> from);
     Result<void> store_piece(Piece piece, std::span<const u8> from);
     Result<void> write_mixed(Piece piece, std::span<const u8> from);
-    Result<void> complete_sector(u32 block, u32 sector);
-    Result<void> set_bits(Piece piece);
+    Piece whole_grains(Piece piece) const;
+    Result<void> complete_edges(Piece piece);
+    Result<void> store_absent(u32 block, u32 sector, u32 end);
+    Result<void> set_bits(Piece written);
     Result<void> zero_piece(Piece piece);
     Result<void> hide_with_zeros(Piece piece);
 
