@@ -168,9 +168,9 @@ class KillingFile final : public File {
     Result<u64> size() override { return file_->size(); }
     Result<void> read(u64 offset, std::span<u8> into) override { return file_->read(offset, into); }
     Result<void> write(u64 offset, std::span<const u8> from) override {
-        // A long write may be done in part.
-        if (left_ == 0 && from.size() > kSectorSize)
-            static_cast<void>(file_->write(offset, from.first(from.size() / 2 / kSectorSize * kSectorSize)));
+        // A long write may be done in part, by whole sectors.
+        const u64 middle = align_down(offset + from.size() / 2, kSectorSize);
+        if (left_ == 0 && middle > offset) static_cast<void>(file_->write(offset, from.first(middle - offset)));
         count();
         return file_->write(offset, from);
     }
