@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdio>
 
 #include "devices/ata_identify.h"
 
@@ -62,6 +63,11 @@ std::string ide_path(unsigned unit) {
     return "/pci@i0cf8/ide@1,1/drive@" + std::to_string(unit / 2) + "/disk@" + std::to_string(unit % 2) + "\n";
 }
 
+// The PCI device number of a network card: the first where QEMU's is, the others behind all else.
+unsigned network_card_place(size_t index) {
+    return index == 0 ? 3 : 16 + static_cast<unsigned>(index);
+}
+
 // SeaBIOS's LBA translation has 16 heads at least, and no cylinder for a disk of less than 16 tracks of 63 sectors; for
 // others of up to 1024 cylinders it gives the drive's own geometry.
 unsigned cmos_disk_translation(const BlockDevice& disk) {
@@ -103,6 +109,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
     add_debug_ports(config.debug);
     attach();
     add_pci_functions();
+    add_network_cards(config);
     describe_memory();
     describe_disks();
     describe_floppies();
@@ -163,6 +170,9 @@ void Pc::load_firmware(const PcConfig& config) {
               roms.begin() + static_cast<long>(PcLayout::kBiosSize - config.bios.size()));
     std::copy(config.vga_bios.begin(), config.vga_bios.end(),
               roms.begin() + static_cast<long>(layout_.vga_rom() - layout_.bios()));
+    assert(config.network_rom.size() <= PcLayout::kNetworkRomSize);
+    std::copy(config.network_rom.begin(), config.network_rom.end(),
+              roms.begin() + static_cast<long>(layout_.network_rom() - layout_.bios()));
     platform_.memory.touched(layout_.bios(), roms.size());
 }
 
@@ -183,6 +193,18 @@ void Pc::add_debug_ports(CharPort* output) {
     debug_ports_[1] = std::make_unique<DebugPort>(*output, platform_.log, "debug_port_e9");
     must(debug_ports_[0]->attach(platform_.ports, 0x402));
     must(debug_ports_[1]->attach(platform_.ports, 0xE9));
+}
+
+void Pc::add_network_cards(const PcConfig& config) {
+    assert(config.network_cards.size() <= kMostNetworkCards);
+    const u32 rom_size = config.network_rom.empty() ? 0 : u32{PcLayout::kNetworkRomSize};
+    for (size_t i = 0; i < config.network_cards.size(); ++i) {
+        const PcNetworkCard& card = config.network_cards[i];
+        network_cards_.push_back(std::make_unique<E1000>(
+            platform_,
+            E1000Config{"nic" + std::to_string(i), card.address, card.port, layout_.network_rom(), rom_size}));
+        pci_.add(*network_cards_.back(), network_card_place(i), 0);
+    }
 }
 
 void Pc::attach() {
@@ -220,6 +242,7 @@ void Pc::list_devices() {
         if (uart) devices_.push_back(uart.get());
     for (const auto& port : debug_ports_)
         if (port) devices_.push_back(port.get());
+    for (const auto& card : network_cards_) devices_.push_back(card.get());
 }
 
 void Pc::reset() {
@@ -293,6 +316,11 @@ std::string Pc::boot_paths(BootSource source) const {
         if (cdrom_slots_[i]) paths += ide_path(i);
     for (unsigned i = 0; i < floppy_slots_.size() && source == BootSource::floppy; ++i)
         if (floppy_slots_[i]) paths += "/pci@i0cf8/isa@1/fdc@03f0/floppy@" + std::to_string(i) + "\n";
+    for (size_t i = 0; i < network_cards_.size() && source == BootSource::network; ++i) {
+        char line[64];
+        std::snprintf(line, sizeof line, "/pci@i0cf8/ethernet@%x/ethernet-phy@0\n", network_card_place(i));
+        paths += line;
+    }
     return paths;
 }
 

@@ -16,6 +16,7 @@
 #include "devices/cmos.h"
 #include "devices/debug_port.h"
 #include "devices/dma.h"
+#include "devices/e1000.h"
 #include "devices/exit_port.h"
 #include "devices/floppy_controller.h"
 #include "devices/fw_cfg.h"
@@ -43,6 +44,12 @@ struct RemovableDrive {
     std::unique_ptr<BlockDevice> medium;
 };
 
+// A network card, and what it is plugged into; null: nothing.
+struct PcNetworkCard {
+    MacAddress address{};
+    NetworkPort* port = nullptr;
+};
+
 struct PcConfig {
     PcLayout layout;
     std::vector<u8> bios;      // at most 256 KiB, ends at 4 GiB; empty when nothing runs it
@@ -53,9 +60,11 @@ struct PcConfig {
     std::array<std::optional<RemovableDrive>, Ide::kDrives> cdroms;
     // A: and B:; a medium has one of floppy_format's sizes.
     std::array<std::optional<RemovableDrive>, FloppyController::kDrives> floppies;
-    unsigned serial_ports = 1;             // 0..2
-    std::array<CharPort*, 2> serial = {};  // null: nothing is connected
-    CharPort* debug = nullptr;             // ports 402h and E9h; null: there are none
+    unsigned serial_ports = 1;                 // 0..2
+    std::array<CharPort*, 2> serial = {};      // null: nothing is connected
+    CharPort* debug = nullptr;                 // ports 402h and E9h; null: there are none
+    std::vector<PcNetworkCard> network_cards;  // at most Pc::kMostNetworkCards
+    std::vector<u8> network_rom;               // the cards' expansion ROM, at most 128 KiB; empty: none
     std::vector<BootSource> boot = {BootSource::disk, BootSource::cdrom, BootSource::floppy, BootSource::network};
     bool boot_menu = false;           // the firmware offers its menu for a moment
     bool firmware_on_serial = false;  // the firmware's text also goes to the first serial port
@@ -63,6 +72,8 @@ struct PcConfig {
 
 class Pc {
   public:
+    static constexpr size_t kMostNetworkCards = 8;
+
     // `config` fits: see the comments there (asserted).
     Pc(const Platform& platform, PcConfig config);
     Pc(const Pc&) = delete;
@@ -83,6 +94,8 @@ class Pc {
     MediumSlot* cdrom(unsigned number) { return cdrom_slots_[number].get(); }
     // The slot of drive A: or B:, or null.
     MediumSlot* floppy(unsigned index) { return floppy_slots_[index].get(); }
+    // In the order of PcConfig::network_cards.
+    E1000& network_card(size_t index) { return *network_cards_[index]; }
     // The first or second serial port, or null.
     Uart* serial(unsigned index) { return uarts_[index].get(); }
     Cmos& cmos() { return cmos_; }
@@ -104,6 +117,7 @@ class Pc {
     void add_pci_functions();
     void add_serial_ports(const PcConfig& config);
     void add_debug_ports(CharPort* output);
+    void add_network_cards(const PcConfig& config);
     void list_devices();
     void load_firmware(const PcConfig& config);
     void describe_memory();
@@ -144,6 +158,7 @@ class Pc {
     Ide ide_;
     Acpi acpi_;
     VgaPci vga_pci_;
+    std::vector<std::unique_ptr<E1000>> network_cards_;
     std::vector<Device*> devices_;
 };
 
