@@ -21,8 +21,7 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"initrd", {&RunConfig::initrd, "initial RAM disk for --kernel"}},
         {"append", {&RunConfig::append, "command line for --kernel"}},
         {"boot", {&RunConfig::boot, "disk, cdrom, floppy or network: what firmware tries first"}},
-        {"nic", {&RunConfig::nic, "none (no network card in this version)"}},
-        {"net", {&RunConfig::net, "none (no network in this version)"}},
+        {"capture", {&RunConfig::capture, "write what passes the network cards to this file, as pcap"}},
         {"display", {&RunConfig::display, "none (no window in this version)"}},
         {"serial",
          {&RunConfig::serial,
@@ -47,7 +46,20 @@ std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() 
     };
 }
 
+constexpr const char* kNicHelp = "e1000[,mac=XX:XX:XX:XX:XX:XX] or none; may repeat";
+constexpr const char* kNetHelp =
+    "user[,hostfwd=tcp:HOST:PORT-:PORT][,tftp=FOLDER][,bootfile=NAME]..., tap=IFNAME, socket=unix:PATH or none; "
+    "the n-th is for the n-th card";
 constexpr const char* kDiskHelp = "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat";
+
+// The options that may repeat.
+std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, std::string>> list_options() {
+    return {
+        {"disk", {&RunConfig::disks, kDiskHelp}},
+        {"nic", {&RunConfig::nics, kNicHelp}},
+        {"net", {&RunConfig::nets, kNetHelp}},
+    };
+}
 
 Error bad_key(const RunConfig& config, const toml::key& key, const std::string& why) {
     return Error{ErrorKind::usage, config.machine_file + ":" + std::to_string(key.source().begin.line) + ": " +
@@ -66,9 +78,11 @@ std::optional<std::string> as_text(const toml::node& node) {
     return {};
 }
 
-Result<void> read_disks(RunConfig& config, const toml::key& key, const toml::node& node) {
+// A string, or a list of them.
+Result<void> read_list(RunConfig& config, const toml::key& key, const toml::node& node,
+                       std::vector<std::string>& into) {
     if (const auto text = node.value_exact<std::string>()) {
-        config.disks.push_back(*text);
+        into.push_back(*text);
         return {};
     }
     const toml::array* list = node.as_array();
@@ -76,15 +90,17 @@ Result<void> read_disks(RunConfig& config, const toml::key& key, const toml::nod
     for (const toml::node& item : *list) {
         const auto text = item.value_exact<std::string>();
         if (!text) return bad_key(config, key, "must be a string or a list of strings");
-        config.disks.push_back(*text);
+        into.push_back(*text);
     }
     return {};
 }
 
 Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::key& key, const toml::node& node) {
     const std::string name(key.str());
-    const bool given = name != "disk" ? command.get_option_no_throw("--" + name) && command.count("--" + name) : false;
-    if (name == "disk") return command.count("--disk") ? Result<void>() : read_disks(config, key, node);
+    const bool given = command.get_option_no_throw("--" + name) && command.count("--" + name);
+    const auto lists = list_options();
+    if (const auto found = lists.find(name); found != lists.end())
+        return given ? Result<void>() : read_list(config, key, node, config.*found->second.first);
     const auto values = value_options();
     if (const auto found = values.find(name); found != values.end()) {
         const auto text = as_text(node);
@@ -107,7 +123,10 @@ Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::ke
 void add_run_options(CLI::App& command, RunConfig& config) {
     command.add_option("machine", config.machine_file, "machine file (TOML); its keys are these options' names")
         ->type_name("MACHINE.toml");
-    command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->allow_extra_args(false);
+    for (const auto& [name, option] : list_options())
+        command.add_option("--" + name, config.*option.first, option.second)
+            ->type_name(name == "disk" ? "FILE" : "VALUE")
+            ->allow_extra_args(false);
     for (const auto& [name, option] : value_options())
         command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE")->take_last();
     for (const auto& [name, option] : flag_options())
