@@ -7,6 +7,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "devices/acpi.h"
@@ -17,6 +18,7 @@
 #include "devices/dma.h"
 #include "devices/e1000.h"
 #include "devices/exit_port.h"
+#include "devices/floppy_controller.h"
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
 #include "devices/ide.h"
@@ -37,6 +39,11 @@ namespace lodge {
 
 enum class BootSource : u8 { disk, cdrom, floppy, network };
 
+// A drive for removable media; null: it is empty.
+struct RemovableDrive {
+    std::unique_ptr<BlockDevice> medium;
+};
+
 // A network card, and what it is plugged into; null: nothing.
 struct PcNetworkCard {
     MacAddress address{};
@@ -49,6 +56,8 @@ struct PcConfig {
     std::vector<u8> vga_bios;  // at most 64 KiB; empty: no expansion ROM
     // Primary master, primary slave, secondary master, secondary slave; null where there is none.
     std::array<std::unique_ptr<BlockDevice>, Ide::kDrives> disks;
+    // A: and B:; a medium has one of floppy_format's sizes.
+    std::array<std::optional<RemovableDrive>, FloppyController::kDrives> floppies;
     unsigned serial_ports = 1;                 // 0..2
     std::array<CharPort*, 2> serial = {};      // null: nothing is connected
     CharPort* debug = nullptr;                 // ports 402h and E9h; null: there are none
@@ -79,6 +88,8 @@ class Pc {
     Vga& vga() { return vga_; }
     Ps2& ps2() { return ps2_; }
     Acpi& acpi() { return acpi_; }
+    // The slot of drive A: or B:, or null.
+    MediumSlot* floppy(unsigned index) { return floppy_slots_[index].get(); }
     // In the order of PcConfig::network_cards.
     E1000& network_card(size_t index) { return *network_cards_[index]; }
     // The first or second serial port, or null.
@@ -95,6 +106,8 @@ class Pc {
 
   private:
     std::array<BlockDevice*, Ide::kDrives> disk_pointers() const;
+    static AcpiConfig acpi_config(const PcLayout& layout, const PcConfig& config);
+    std::array<FloppyController::Bay, FloppyController::kDrives> floppy_bays(PcConfig& config);
     void attach();
     void add_pci_functions();
     void add_serial_ports(const PcConfig& config);
@@ -103,9 +116,10 @@ class Pc {
     void list_devices();
     void load_firmware(const PcConfig& config);
     void describe_memory();
-    std::string network_boot_order() const;
+    std::string boot_paths(BootSource source) const;
     void describe_boot(const PcConfig& config);
     void describe_disks();
+    void describe_floppies();
     void set_cmos_word(u8 low_index, u64 value);
 
     Platform platform_;
@@ -123,6 +137,8 @@ class Pc {
     Pit pit_;
     Cmos cmos_;
     DmaController dma_;
+    std::array<std::unique_ptr<MediumSlot>, FloppyController::kDrives> floppy_slots_;
+    FloppyController floppy_;
     Ps2 ps2_;
     Port92 port92_;
     ExitPort exit_port_;

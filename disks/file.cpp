@@ -256,6 +256,12 @@ Result<u64> HostFile::host_space() {
     return static_cast<u64>(status.st_blocks) * 512;  // st_blocks counts 512 bytes whatever the file system's block
 }
 
+Result<std::unique_ptr<File>> open_host_file(const std::string& path, FileAccess access) {
+    auto file = HostFile::open(path, access);
+    if (!file) return file.error();
+    return std::unique_ptr<File>(std::move(*file));
+}
+
 Error NewFile::failure(const std::string& action) const {
     return host_failure(path_, action);
 }

@@ -90,6 +90,9 @@ class HostFile final : public File {
     std::string name_;
 };
 
+// HostFile::open as a File.
+Result<std::unique_ptr<File>> open_host_file(const std::string& path, FileAccess access);
+
 // A file that appears under its name only when it is complete. Until commit() it has no name, or where the file system
 // cannot do that a name of its own beside the target, so a command that fails or is killed leaves no half target.
 class NewFile {

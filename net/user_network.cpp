@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <libslirp.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -44,6 +45,11 @@ class UserNetwork final : public NetworkBackend {
         slirp.vhost = to_network(config.dhcp.server);
         slirp.vdhcp_start = to_network(config.dhcp.first);
         slirp.vnameserver = to_network(config.dhcp.name_server);
+        slirp.in6_enabled = true;
+        inet_pton(AF_INET6, "fec0::", &slirp.vprefix_addr6);
+        slirp.vprefix_len = 64;
+        inet_pton(AF_INET6, "fec0::2", &slirp.vhost6);
+        inet_pton(AF_INET6, "fec0::3", &slirp.vnameserver6);
         slirp.tftp_path = config.tftp_folder.empty() ? nullptr : config.tftp_folder.c_str();
         slirp.disable_dhcp = true;
         slirp_ = slirp_new(&slirp, &kCallbacks, this);
@@ -59,7 +65,10 @@ class UserNetwork final : public NetworkBackend {
         return {};
     }
 
-    void start(const NetworkHost& host) override { host_ = host; }
+    void start(const NetworkHost& host) override {
+        host_ = host;
+        next_announcement_ = host.now() + kAnnouncements;
+    }
 
     void from_guest(std::span<const u8> frame) override {
         if (DhcpServer::is_request(frame)) {
@@ -76,18 +85,28 @@ class UserNetwork final : public NetworkBackend {
         slirp_pollfds_fill(slirp_, &timeout, &UserNetwork::add_poll, this);
         wanted_ = nullptr;
         polled_ = wanted.size() - first_;
-        return timeout > 0x7FFFFFFF ? -1 : static_cast<int>(timeout);
+        if (!host_.now) return -1;
+        const u64 now = host_.now();
+        const u64 announcement = next_announcement_ > now ? (next_announcement_ - now) / kMillisecond + 1 : 0;
+        return static_cast<int>(std::min<u64>(timeout, announcement));
     }
 
     void ready(std::span<const pollfd> polled) override {
         ready_ = polled;
         slirp_pollfds_poll(slirp_, 0, &UserNetwork::revents, this);
         ready_ = {};
+        if (host_.now() < next_announcement_) return;
+        next_announcement_ = host_.now() + kAnnouncements;
+        slirp_handle_timer(slirp_, SLIRP_TIMER_RA, announcement_opaque_);
     }
 
     bool has_peers() const override { return polled_ > listening_; }
 
   private:
+    static constexpr u64 kMillisecond = 1'000'000;
+    // How often a router announces itself unasked. libslirp's own choice is random, and two runs would differ.
+    static constexpr u64 kAnnouncements = 200'000 * kMillisecond;
+
     static UserNetwork& self(void* opaque) { return *static_cast<UserNetwork*>(opaque); }
 
     static ssize_t send_packet(const void* bytes, size_t size, void* opaque) {
@@ -113,19 +132,25 @@ class UserNetwork final : public NetworkBackend {
         return index >= 0 && at < ready.size() ? from_poll(ready[at].revents) : 0;
     }
 
-    // Timers are only for IPv6; descriptors are asked for anew before every wait.
+    // libslirp's one timer is for router announcements, whose times are ours.
+    static void* new_timer(SlirpTimerId, void* timer_opaque, void* opaque) {
+        self(opaque).announcement_opaque_ = timer_opaque;
+        return opaque;
+    }
+
+    // Descriptors are asked for anew before every wait.
     static constexpr SlirpCb kCallbacks = {
         .send_packet = send_packet,
         .guest_error = guest_error,
         .clock_get_ns = clock_get_ns,
-        .timer_new = [](SlirpTimerCb, void*, void*) -> void* { return nullptr; },
+        .timer_new = nullptr,
         .timer_free = [](void*, void*) {},
         .timer_mod = [](void*, i64, void*) {},
         .register_poll_fd = [](int, void*) {},
         .unregister_poll_fd = [](int, void*) {},
         .notify = [](void*) {},
         .init_completed = nullptr,
-        .timer_new_opaque = [](SlirpTimerId, void*, void*) -> void* { return nullptr; },
+        .timer_new_opaque = new_timer,
     };
 
     Log& log_;
@@ -133,6 +158,8 @@ class UserNetwork final : public NetworkBackend {
     NetworkHost host_;
     Slirp* slirp_ = nullptr;
     size_t listening_ = 0;
+    u64 next_announcement_ = 0;
+    void* announcement_opaque_ = nullptr;
     size_t first_ = 0;
     size_t polled_ = 0;
     std::vector<pollfd>* wanted_ = nullptr;

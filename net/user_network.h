@@ -4,7 +4,9 @@
 //   10.0.2.3   name server: the host's
 //   10.0.2.15  the first guest
 //
-// DHCP is our own (dhcp_server.h): libslirp's knows none of the options that booting needs. IPv4 only.
+//   fec0::2, fec0::3 and fec0::/64 the same in IPv6, announced to the guest
+//
+// DHCP is our own (dhcp_server.h): libslirp's knows none of the options that booting needs.
 #pragma once
 
 #include <memory>

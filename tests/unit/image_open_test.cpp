@@ -289,10 +289,11 @@ TEST_CASE("a table larger than lodge holds is refused before it is read") {
     CHECK(open_image(std::move(file), {}).error().kind == ErrorKind::unsupported);
 }
 
-TEST_CASE("differencing images are refused by name, never opened as plain disks") {
+TEST_CASE("a differencing image without a parent is refused, never opened as a plain disk") {
     auto bytes = dynamic_vhd_bytes();
     change_both_footers(bytes, 60, 4, 4);
-    check_refused(bytes, ErrorKind::unsupported, "differencing VHD");
+    change_both_footers(bytes, 68, 1, 8);
+    check_refused(bytes, ErrorKind::not_found, "its parent is not named");
 }
 
 TEST_CASE("the size rule can be overridden") {

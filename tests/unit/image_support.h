@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 #include <variant>
 #include <vector>
@@ -100,6 +101,33 @@ class SharedFile : public File {
 
   protected:
     File& file_;
+};
+
+// A folder whose files are in memory. They may be opened any number of times.
+class MemoryFolder {
+  public:
+    File& add(const std::string& path, std::span<const u8> content = {}) {
+        files_[path] = memory_file(path);
+        must(files_[path]->write(0, content));
+        return *files_[path];
+    }
+    HostFile& at(const std::string& path) { return *files_.at(path); }
+    std::map<std::string, std::unique_ptr<HostFile>>& files() { return files_; }
+
+    Result<std::unique_ptr<File>> open(const std::string& path) {
+        const auto found = files_.find(path);
+        if (found == files_.end()) return Error{ErrorKind::not_found, path + ": no such file"};
+        return std::unique_ptr<File>(std::make_unique<SharedFile>(*found->second));
+    }
+    OpenOptions options(ImageMode mode = ImageMode::read_only) {
+        OpenOptions options;
+        options.mode = mode;
+        options.open_file = [this](const std::string& path, FileAccess) { return open(path); };
+        return options;
+    }
+
+  private:
+    std::map<std::string, std::unique_ptr<HostFile>> files_;
 };
 
 // One change to a file.
