@@ -34,7 +34,8 @@ struct RunConfig {
     std::vector<std::string> disks, cdroms, floppies;
     std::string kernel, initrd, append;
     std::string boot;
-    std::string nic, net;
+    std::vector<std::string> nics, nets;
+    std::string capture;
     std::string display;
     std::string serial;
     std::string debugcon;
