@@ -559,8 +559,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     // must be looked at (alignment checks).
     Tlb* tlb_ = nullptr;
     // Near `state`: the translator reaches both by one register. Where the displacement of a table's stack cell has the
-    // same low 11 bits as that of a field which every block stores to (EngineState::remaining), Zen 5 takes the one for
-    // the other at first: 60 cycles for each access to the stack.
+    // same low 11 bits as that of a field that was just stored to (EngineState::remaining), Zen 5 takes the one for the
+    // other at first: 60 cycles for each access to the stack.
     Tlb supervisor_tlb_, open_tlb_, user_tlb_, empty_tlb_;
     // Pages that code was fetched from in each generation.
     FetchedPages user_fetched_, supervisor_fetched_;
