@@ -147,6 +147,7 @@ ExitReason Translator::run(u64 instructions) {
         }
         if (wanted_) link(*wanted_, *block);
         enter(*block);
+        if (options_.by_block) return ExitReason::budget;
     }
 }
 
@@ -250,6 +251,7 @@ bool Translator::lies_in_segment(const Block& block) const {
 
 void Translator::enter(Block& block) {
     EngineState& engine = cpu_.state.engine;
+    if (options_.by_block) end_ = cpu_.state.retired + block.count;  // the next one does not fit
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
     engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
     ++counters_.entries;
