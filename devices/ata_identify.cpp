@@ -60,15 +60,15 @@ void set_transfers(Words& words, const AtaIdentity& identity) {
 void set_features(Words& words, const AtaIdentity& identity) {
     constexpr u16 kSmart = 0x0001, kPower = 0x0008, kWriteCache = 0x0020, kLookAhead = 0x0040, kNop = 0x4000;
     constexpr u16 kFlush = 0x1000, kFlushExt = 0x2000, kLba48 = 0x0400;
-    constexpr u16 kFua = 0x0040, kValid = 0x4000;
+    constexpr u16 kFua = 0x0040, kSelfTest = 0x0002, kErrorLog = 0x0001, kValid = 0x4000;
     words.set(80, 0x01F0);  // ATA/ATAPI-4 to ATA8-ACS
     words.set(82, kSmart | kPower | kWriteCache | kLookAhead | kNop);
     words.set(83, kValid | kFlush | kFlushExt | kLba48);
-    words.set(84, kValid | kFua);
+    words.set(84, kValid | kFua | kSelfTest | kErrorLog);
     words.set(85, static_cast<u16>((identity.smart ? kSmart : 0) | kPower | (identity.write_cache ? kWriteCache : 0) |
                                    (identity.look_ahead ? kLookAhead : 0) | kNop));
     words.set(86, kFlush | kFlushExt | kLba48);
-    words.set(87, kValid | kFua);
+    words.set(87, kValid | kFua | kSelfTest | kErrorLog);
     words.set(105, kAtaMostTrimBlocks);
     words.set(169, 0x0001);  // DATA SET MANAGEMENT with TRIM
 }

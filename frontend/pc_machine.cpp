@@ -97,6 +97,32 @@ Result<std::vector<u8>> read_file(const std::string& option, const std::string& 
     return bytes;
 }
 
+ImageMode image_mode(const std::string& mode) {
+    if (mode == "shared") return ImageMode::shared;
+    return mode == "readonly" ? ImageMode::read_only : ImageMode::private_writes;
+}
+
+Result<void> open_floppies(const RunConfig& config, PcConfig& board) {
+    for (const std::string& text : config.floppies) {
+        const auto option = parse_removable_option("--floppy", text, FloppyController::kDrives - 1, true);
+        if (!option) return option.error();
+        const unsigned unit = option->unit.value_or(board.floppies[0] ? 1 : 0);
+        if (board.floppies[unit])
+            return usage("--floppy " + text + ": drive " + (unit == 0 ? "A:" : "B:") + " is there already");
+        RemovableDrive& drive = board.floppies[unit].emplace();
+        if (option->file.empty()) continue;
+        OpenOptions open;
+        open.mode = image_mode(option->mode);
+        auto medium = open_image(option->file, open);
+        if (!medium) return medium.error();
+        if (!floppy_format((*medium)->size()))
+            return Error{ErrorKind::bad_format, option->file + ": a diskette has " + floppy_sizes() + ", not " +
+                                                    std::to_string((*medium)->size()) + " bytes"};
+        drive.medium = std::move(*medium);
+    }
+    return {};
+}
+
 Result<void> open_disks(const RunConfig& config, PcConfig& board) {
     for (const std::string& text : config.disks) {
         const auto option = parse_disk_option(text);
@@ -107,9 +133,7 @@ Result<void> open_disks(const RunConfig& config, PcConfig& board) {
         if (board.disks[unit]) return usage("--disk " + text + ": IDE unit " + std::to_string(unit) + " is taken");
         OpenOptions open;
         open.raw = option->raw;
-        open.mode = option->mode == "shared"     ? ImageMode::shared
-                    : option->mode == "readonly" ? ImageMode::read_only
-                                                 : ImageMode::private_writes;
+        open.mode = image_mode(option->mode);
         auto disk = open_image(option->file, open);
         if (!disk) return disk.error();
         board.disks[unit] = std::move(*disk);
@@ -134,6 +158,8 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     board.layout = *layout;
     board.boot = std::move(*order);
     LODGE_TRY(open_disks(config, board));
+    LODGE_TRY(open_floppies(config, board));
+    if (!config.cdroms.empty()) return usage("--cdrom " + config.cdroms[0] + ": no CD-ROM drive in this version");
     std::optional<std::filesystem::path> folder;
     if (!config.firmware_dir.empty()) folder = config.firmware_dir;
     if (config.kernel.empty()) {

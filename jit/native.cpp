@@ -164,6 +164,27 @@ bool is_native_stack(const Insn& insn, u32 mode) {
     }
 }
 
+bool is_native_system(const Insn& insn, u32 mode) {
+    switch (insn.opcode) {
+        case Opcode::PUSHF:
+        case Opcode::PUSH_SEG:
+        case Opcode::RDTSC:
+        case Opcode::RDTSCP:
+            return true;
+        case Opcode::MOV_SEG:
+            return insn.operands[1].kind == OperandKind::segment;
+        case Opcode::POPF:
+        case Opcode::CLI:
+        case Opcode::STI:
+        case Opcode::STAC:
+        case Opcode::CLAC:
+        case Opcode::SWAPGS:
+            return !(mode & kModeUser);
+        default:
+            return false;
+    }
+}
+
 bool is_native_branch(const Insn& insn, u32 mode) {
     const bool code64 = (mode & kModeCodeSize) == 8;
     // A 16-bit branch of 64-bit code, and an indirect one in other than flat segments, are too rare.
@@ -197,7 +218,12 @@ bool Emitter::is_native(const Insn& insn, const EmitterContext& context, u32 mod
     if (!exists(insn, *context.model)) return false;
     if (insn.has_memory() && !address_is_simple(insn)) return false;
     return is_native_integer(insn) || is_native_shift(insn) || is_native_move(insn) || is_native_stack(insn, mode) ||
-           is_native_branch(insn, mode) || is_native_fpu(insn, mode);
+           is_native_system(insn, mode) || is_native_branch(insn, mode) || is_native_fpu(insn, mode);
+}
+
+bool Emitter::is_native_in(std::span<const Insn> insns, size_t index, const EmitterContext& context, u32 mode) {
+    return is_native(insns[index], context, mode) &&
+           (insns[index].opcode != Opcode::STI || index + 1 < insns.size());
 }
 
 }  // namespace lodge::jit
