@@ -104,8 +104,6 @@ Result<void> DiskQueue::try_until_room(DiskRequest& request, u64 tag, Result<voi
                result.error().context.c_str());
     if (!is_virtual()) post(tag, kNoRoomYet);
     while (!result && result.error().kind == ErrorKind::no_space && wait_before_next_try()) result = transfer(request);
-    std::lock_guard lock(mutex_);
-    no_room_ = false;
     if (result)
         log_.write(LogChannel::disks, LogLevel::error, "%s: there is room again, the guest goes on", name_.c_str());
     return result;
@@ -115,8 +113,6 @@ Result<void> DiskQueue::try_until_room(DiskRequest& request, u64 tag, Result<voi
 bool DiskQueue::wait_before_next_try() {
     const auto until = std::chrono::steady_clock::now() + kBetweenTries;
     std::unique_lock lock(mutex_);
-    no_room_ = true;
-    finished_.notify_all();
     while (!stopping_ && !inputs_.abandoned() && std::chrono::steady_clock::now() < until)
         submitted_.wait_for(lock, kBetweenLooks);
     return !stopping_ && !inputs_.abandoned();

@@ -133,7 +133,6 @@ class DiskQueue {
     std::deque<std::shared_ptr<Job>> jobs_;  // under mutex_: for the worker
     bool working_ = false;                   // under mutex_
     bool stopping_ = false;                  // under mutex_
-    bool no_room_ = false;                   // under mutex_: the worker waits for room on the host's disk
     bool failing_ = false;                   // worker only: the last request failed
     std::thread worker_;                     // last: it uses all of the above
 };
