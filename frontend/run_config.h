@@ -38,6 +38,7 @@ struct RunConfig {
     std::string firmware_dir;
     std::string list_code;
     bool perf_map = false;
+    bool hot_at_once = false;
     bool paused = false;
     bool no_reboot = false;
     bool stats = false;

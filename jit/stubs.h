@@ -29,6 +29,9 @@ struct Stubs {
     // cell is now for that page, and r10 the host's address. Carry set: the page is no stack, or the access may leave
     // it.
     const u8* find_stack = nullptr;
+    // Called with a linear address in r10 and an AccessCell in r11, changes r11 and the flags. Carry clear: the cell
+    // now covers the bytes there.
+    const u8* refill_cell = nullptr;
     u64 bytes = 0;  // of code memory used
 };
 

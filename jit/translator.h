@@ -21,6 +21,7 @@
 #include "jit/block.h"
 #include "jit/code_memory.h"
 #include "jit/stubs.h"
+#include "jit/windows.h"
 
 namespace lodge::jit {
 
@@ -29,8 +30,9 @@ class Translator final : public Executor, private CodeCache {
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
         u32 hot = 50;                    // executions of a block in the interpreter before it is translated
-        std::string listing;             // write what translated code looks like to this file in the end
-        bool perf_map = false;           // name translated code for perf, in /tmp/perf-PID.map
+        u32 samples = 3;        // times that a block is found running before it is translated for speed; 0: at once
+        std::string listing;    // write what translated code looks like to this file in the end
+        bool perf_map = false;  // name translated code for perf, in /tmp/perf-PID.map
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
@@ -40,6 +42,9 @@ class Translator final : public Executor, private CodeCache {
         u64 cold_blocks = 0;                        // runs of the interpreter's blocks
         u64 steps = 0;                              // of single instructions
         u64 refused_blocks = 0;                     // by the assembler: there should be none
+        u64 hot_blocks = 0;                         // translated for speed
+        u64 cell_misses = 0;                        // of their accesses
+        u64 cells_given_up = 0;                     // that missed too often
         u64 evictions = 0, dropped_blocks = 0;
     };
 
@@ -52,6 +57,9 @@ class Translator final : public Executor, private CodeCache {
 
     // For the stubs: executes the instruction by the interpreter. True: translated code must be left.
     bool fall_back(const Fallback& fallback);
+
+    // For the stubs: makes the cell cover the bytes at `linear`, if it can.
+    bool refill(AccessCell& cell, u64 linear);
 
   private:
     struct JumpEntry {
@@ -72,7 +80,16 @@ class Translator final : public Executor, private CodeCache {
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.
-    Block* translate(u64 backing, u64 key);
+    Block* translate(u64 backing, u64 key, const Tier& tier);
+    // Writes the code of `block`, of which the rest is known. False: refused.
+    bool emit(Block& block, std::span<const Insn> insns);
+    // The block is about to run while the budget is spent.
+    void sample(Block& block);
+    void translate_again(Block& block, const Tier& tier);
+    void look_at_misses(AccessCell& cell);
+    void use_window(u64 linear);
+    void give_up_cells();
+    size_t number_of(const AccessCell& cell) const;
     bool still_good(JumpEntry& entry);
     bool lies_in_segment(const Block& block) const;
     void enter(Block& block);
@@ -87,6 +104,14 @@ class Translator final : public Executor, private CodeCache {
     JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
 
     static constexpr unsigned kRegions = 16;
+    static constexpr unsigned kCellsPerRegion = 4096;
+    // Misses of a cell that are looked at together; the instructions that each must be worth for it to be kept, and for
+    // it to do without a window.
+    static constexpr u32 kMissesAtOnce = 64;
+    static constexpr u64 kWorth = 200, kRare = 5000;
+    static constexpr u8 kMostStrikes = 4;
+    // Pages may be mapped in windows so often, and once more per so many instructions.
+    static constexpr u64 kFirstViews = 4096, kInsnsPerView = 100000;
     // Bounds of what the emitter writes.
     static constexpr u64 kMostCodePerInsn = 512, kMostCodePerBlock = 1024;
 
@@ -103,7 +128,14 @@ class Translator final : public Executor, private CodeCache {
     std::vector<JumpEntry> jumps_;
     std::vector<Block*> regions_[kRegions];
     u8* free_ = nullptr;
+    // By region of code: cells in use, from the first.
+    std::array<u32, kRegions> cells_used_{};
+    std::vector<Block*> cell_owners_;   // by number of the cell; null: dropped
+    std::vector<AccessCell*> missing_;  // cells that miss too often, to be given up
     unsigned region_ = 0;
+    Windows windows_;
+    u64 views_ = 0;  // that TLB entries were given, and those of them for which pages were mapped
+    u64 mapped_views_ = 0;
     Counters counters_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
 };
