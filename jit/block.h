@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/decode/insn.h"
+#include "jit/flag_recipe.h"
 
 namespace lodge::jit {
 
@@ -20,12 +21,22 @@ struct Fallback {
     u8 needs_fpu = 0;              // it may look at or change FpuState, which must then be in memory whole
 };
 
-// A direct branch out of a block. Its jump leads to `unlinked`, which asks the translator to link it, or to the target.
+// A direct branch out of a block. `onward` leads to `unlinked`, which asks the translator to link it, or to the target.
+//
+// A branch that leaves with a recipe for the flags first comes by `saving`, which puts them into memory as every block
+// expects them, counts, and when that has happened often asks the translator for a version of the target that begins
+// with this recipe. Then `jump` leads there.
 struct Link {
     Block* from = nullptr;
     Block* to = nullptr;
-    u8* jump = nullptr;  // the jump's 32-bit displacement, last bytes of the instruction
+    Block* version = nullptr;  // of `to`
+    FlagRecipe flags;
+    // A jump's 32-bit displacement, last bytes of the instruction. They are the same where there is no recipe.
+    u8* jump = nullptr;
+    u8* onward = nullptr;
+    u8* saving = nullptr;
     u8* unlinked = nullptr;
+    i32 countdown = 0;  // negative: a version is worth while
     // For a branch to another page: where the code keeps what the link was made for (see PageLiteral); else null.
     u8* literal = nullptr;
 };
@@ -40,6 +51,9 @@ constexpr u64 kNoPage = 1;  // no page's IP
 
 struct Block {
     u64 key = 0;
+    FlagRecipe flags;  // of what the block finds instead of flags in memory
+    Block* general = nullptr;  // null, or that it is a version of
+    std::vector<std::unique_ptr<Block>> versions;
     u64 backing = 0;  // of the first byte
     u16 bytes = 0;
     u16 count = 0;   // instructions

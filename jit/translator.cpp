@@ -13,12 +13,22 @@ namespace lodge::jit {
 namespace {
 
 constexpr unsigned kMostInBlock = 64;
+// A branch that leaves with a recipe gets a version of its target after so many times.
+constexpr i32 kOften = 200;
+constexpr size_t kMostVersions = 8;
+// No version: ask again much later.
+constexpr i32 kVeryOften = 0x7FFFFFFF;
 // Before each block's code lies a pointer to the block, so that the jump cache need not hold both.
 constexpr u64 kHeaderBytes = 16;
 constexpr u64 kAlignment = 16;
 
 u64 aligned(u64 bytes) {
     return (bytes + kAlignment - 1) & ~(kAlignment - 1);
+}
+// More than a block of so many instructions takes.
+u64 room_for(unsigned instructions) {
+    constexpr u64 kMostPerInsn = 512, kMostPerBlock = 1024;
+    return aligned(kHeaderBytes + instructions * kMostPerInsn + kMostPerBlock);
 }
 u64 page_of(const Block& block) {
     return block.backing / kPageSize;
@@ -98,7 +108,9 @@ void Translator::write_listings() {
     if (!out)
         return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
     blocks_.visit([&](const Block& block) {
-        write_listing(out, block, cpu_.memory().backing().subspan(block.backing, block.bytes));
+        const auto guest = cpu_.memory().backing().subspan(block.backing, block.bytes);
+        write_listing(out, block, guest);
+        for (const auto& version : block.versions) write_listing(out, *version, guest);
     });
     std::fclose(out);
 }
@@ -128,7 +140,7 @@ ExitReason Translator::run(u64 instructions) {
             interpret(nullptr);
             continue;
         }
-        if (wanted_) link(*wanted_, *block);
+        if (wanted_ && !link(*wanted_, *block)) continue;
         enter(*block);
     }
 }
@@ -233,7 +245,7 @@ Block* Translator::find_or_translate(u64 backing) {
     return block ? block : translate(backing, key);
 }
 
-Block* Translator::translate(u64 backing, u64 key) {
+Block* Translator::translate(u64 backing, u64 key, const FlagRecipe& flags, Block* general) {
     const u32 mode = mode_of(key);
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
     const auto insns = decode_block(page, mode, cpu_.model());
@@ -249,9 +261,11 @@ Block* Translator::translate(u64 backing, u64 key) {
     Block& block = *owned;
     block.key = key;
     block.backing = backing;
+    block.flags = flags;
+    block.general = general;
     block.count = static_cast<u16>(insns.size());
     block.bytes = static_cast<u16>(insns.back().block_offset + insns.back().length);
-    u8* at = reserve(aligned(kHeaderBytes + block.count * kMostCodePerInsn + kMostCodePerBlock));
+    u8* at = reserve(room_for(block.count));
     block.code = at + kHeaderBytes;
 
     asmjit::CodeHolder code;
@@ -274,32 +288,35 @@ Block* Translator::translate(u64 backing, u64 key) {
     std::memcpy(memory_->writable(block.code), buffer.data(), buffer.size());
     free_ = at + aligned(kHeaderBytes + buffer.size());
 
-    cpu_.memory().mark_code(page_of(block), static_cast<unsigned>(block.page_offset()), block.bytes);
-    pages_[page_of(block)].push_back(&block);
+    for (const auto& link : block.links) link->countdown = kOften;
     block.region = region_;
     regions_[region_].push_back(&block);
     if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
     ++counters_.translated_blocks;
     counters_.translated_instructions += block.count;
     counters_.code_bytes += block.size;
+    if (general) return general->versions.emplace_back(std::move(owned)).get();
+    cpu_.memory().mark_code(page_of(block), static_cast<unsigned>(block.page_offset()), block.bytes);
+    pages_[page_of(block)].push_back(&block);
     return blocks_.insert(key, std::move(owned));
 }
 
 // --- Links
 
-void Translator::set_jump(const Link& link, const u8* target) {
-    store<i32>(memory_->writable(link.jump), static_cast<i32>(target - (link.jump + 4)));
+void Translator::set_jump(const u8* jump, const u8* target) {
+    store<i32>(memory_->writable(jump), static_cast<i32>(target - (jump + 4)));
 }
 
-void Translator::link(Link& link, Block& target) {
-    if (mode_of(link.from->key) != mode_of(target.key)) return;
+bool Translator::link(Link& link, Block& target) {
+    if (mode_of(link.from->key) != mode_of(target.key)) return true;
     const bool same_page = page_of(*link.from) == page_of(target);
-    if (!link.literal && !same_page) return;
+    if (!link.literal && !same_page) return true;
+    if (link.to == &target && link.countdown < 0) return link_version(link, target);
     if (link.to != &target) {
         if (link.to) unlink(link);
         link.to = &target;
         target.incoming.push_back(&link);
-        set_jump(link, target.code);
+        set_jump(link.onward, target.code);
         ++counters_.links;
     }
     if (link.literal) {
@@ -307,26 +324,72 @@ void Translator::link(Link& link, Block& target) {
         const PageLiteral literal{engine.page_ip, engine.epoch, jump_entry(cpu_.state.ip).page_ip};
         store(memory_->writable(link.literal), literal);
     }
+    return true;
+}
+
+bool Translator::link_version(Link& link, Block& target) {
+    const unsigned region = region_;
+    reserve(room_for(target.count));
+    if (region_ != region) return false;
+    Block* version = version_of(target, link.flags);
+    link.countdown = version ? kOften : kVeryOften;
+    if (!version) return true;
+    link.version = version;
+    version->incoming.push_back(&link);
+    set_jump(link.jump, version->code);
+    return true;
+}
+
+Block* Translator::version_of(Block& target, const FlagRecipe& flags) {
+    for (const auto& version : target.versions)
+        if (version->flags == flags) return version.get();
+    if (target.versions.size() == kMostVersions) return nullptr;
+    ++counters_.versions;
+    return translate(target.backing, target.key, flags, &target);
 }
 
 void Translator::unlink(Link& link) {
-    set_jump(link, link.unlinked);
+    if (link.version) unlink_version(link);
+    set_jump(link.onward, link.unlinked);
     if (link.literal) store<u64>(memory_->writable(link.literal), kNoPage);
     std::erase(link.to->incoming, &link);
     link.to = nullptr;
 }
 
+void Translator::unlink_version(Link& link) {
+    set_jump(link.jump, link.saving);
+    std::erase(link.version->incoming, &link);
+    link.version = nullptr;
+    link.countdown = kOften;
+}
+
 // --- Dropping blocks
 
+// A block goes with its versions, or a version alone.
 void Translator::drop(Block& block) {
-    while (!block.incoming.empty()) unlink(*block.incoming.back());
+    while (!block.versions.empty()) drop(*block.versions.back());
+    while (!block.incoming.empty()) {
+        Link& link = *block.incoming.back();
+        block.general ? unlink_version(link) : unlink(link);
+    }
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
     store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
     std::erase(regions_[block.region], &block);
-    buried_.push_back(blocks_.take(block.key));
+    bury(block);
     ++counters_.dropped_blocks;
+}
+
+void Translator::bury(Block& block) {
+    if (!block.general) {
+        buried_.push_back(blocks_.take(block.key));
+        return;
+    }
+    auto& versions = block.general->versions;
+    const auto found = std::find_if(versions.begin(), versions.end(), [&](auto& version) { return version.get() == &block; });
+    buried_.push_back(std::move(*found));
+    versions.erase(found);
 }
 
 void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
@@ -368,9 +431,10 @@ void Translator::evict_region(unsigned region) {
               kNoJump);  // their code is about to be overwritten, also that of dropped ones
     if (regions_[region].empty()) return;
     ++counters_.evictions;
-    for (Block* block : std::vector<Block*>(regions_[region])) {
-        std::erase(pages_[page_of(*block)], block);
-        drop(*block);
+    while (!regions_[region].empty()) {
+        Block& block = *regions_[region].back();
+        if (!block.general) std::erase(pages_[page_of(block)], &block);
+        drop(block);
     }
     buried_.clear();
     cpu_.next_fetch_epoch();
@@ -389,6 +453,7 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"blocks refused by the assembler", counters_.refused_blocks},
         {"regions evicted", counters_.evictions},
         {"links made", counters_.links},
+        {"versions of blocks made", counters_.versions},
         {"entries into translated code", counters_.entries},
         {"cold blocks interpreted", counters_.cold_blocks},
         {"instructions stepped", counters_.steps},

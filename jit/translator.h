@@ -36,6 +36,7 @@ class Translator final : public Executor, private CodeCache {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
         u64 entries = 0;                            // from here into translated code
         u64 links = 0;                              // made
+        u64 versions = 0;                           // made of blocks, for branches that leave with a recipe
         std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
         u64 cold_blocks = 0;                        // runs of the interpreter's blocks
         u64 steps = 0;                              // of single instructions
@@ -71,24 +72,27 @@ class Translator final : public Executor, private CodeCache {
     bool may_go_on(const Fallback& fallback) const;
     Block* find();
     Block* find_or_translate(u64 backing);
-    // Null: the interpreter does as well.
-    Block* translate(u64 backing, u64 key);
+    // Null: the interpreter does as well. With a recipe: a version of `general`.
+    Block* translate(u64 backing, u64 key, const FlagRecipe& flags = {}, Block* general = nullptr);
     bool still_good(JumpEntry& entry);
     bool lies_in_segment(const Block& block) const;
     void enter(Block& block);
     void interpret(Interpreter::Block* block);
-    void link(Link& link, Block& target);
+    // False: room was made for a version: the target and the jump cache's entries may be gone.
+    bool link(Link& link, Block& target);
+    bool link_version(Link& link, Block& target);
+    Block* version_of(Block& target, const FlagRecipe& flags);
     void unlink(Link& link);
-    void set_jump(const Link& link, const u8* target);
+    void unlink_version(Link& link);
+    void set_jump(const u8* jump, const u8* target);
     void drop(Block& block);
+    void bury(Block& block);
     u8* reserve(u64 bytes);
     void write_listings();
     void evict_region(unsigned region);
     JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
 
     static constexpr unsigned kRegions = 16;
-    // Bounds of what the emitter writes.
-    static constexpr u64 kMostCodePerInsn = 512, kMostCodePerBlock = 1024;
 
     Cpu& cpu_;
     Options options_;
