@@ -69,6 +69,7 @@ bool Emitter::emit_branch(const Insn& insn) {
 Link& Emitter::new_link() {
     block_.links.push_back(std::make_unique<Link>());
     block_.links.back()->from = &block_;
+    block_.links.back()->mode = mode_;
     return *block_.links.back();
 }
 

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,9 +21,12 @@
 #include "core/interp/interpreter.h"
 #include "jit/block.h"
 #include "jit/code_memory.h"
+#include "jit/jit_dump.h"
 #include "jit/stubs.h"
 
 namespace lodge::jit {
+
+struct EmitterContext;
 
 class Translator final : public Executor, private CodeCache {
   public:
@@ -31,6 +35,7 @@ class Translator final : public Executor, private CodeCache {
         u32 hot = 50;                    // executions of a block in the interpreter before it is translated
         std::string listing;             // write what translated code looks like to this file in the end
         bool perf_map = false;           // name translated code for perf, in /tmp/perf-PID.map
+        std::string jit_dump;            // the same with the code itself, in this folder (jit/jit_dump.h)
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
@@ -51,8 +56,10 @@ class Translator final : public Executor, private CodeCache {
     const Counters& counters() const { return counters_; }
     std::vector<std::pair<std::string, u64>> statistics() const override;
 
-    // For the stubs: executes the instruction by the interpreter. True: translated code must be left.
-    bool fall_back(const Fallback& fallback);
+    // For the stubs: executes the instruction by the interpreter. Where translated code goes on: kGoOn, behind the
+    // instruction; null, nowhere for now; else at that code.
+    const u8* fall_back(const Fallback& fallback);
+    static inline const u8* const kGoOn = reinterpret_cast<const u8*>(1);
 
   private:
     struct JumpEntry {
@@ -70,12 +77,27 @@ class Translator final : public Executor, private CodeCache {
 
     u64 epoch() const;
     bool may_go_on(const Fallback& fallback) const;
+    const u8* next_code();
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well. With a recipe: a version of `general`.
     Block* translate(u64 backing, u64 key, const FlagRecipe& flags = {}, Block* general = nullptr);
+    // `second_page`: see Block.
+    Block* translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const FlagRecipe& flags = {},
+                     Block* general = nullptr);
+    struct Extent {
+        unsigned offset, length;
+    };
+    static Extent extent_in(const Block& block, u64 page);
+    void add_to_page(Block& block, u64 page);
+    void remove_from_pages(const Block& block);
+    EmitterContext emitter_context() const;
+    std::vector<u8> code_bytes(const Block& block) const;
     bool still_good(JumpEntry& entry);
     bool lies_in_segment(const Block& block) const;
+    // The one instruction at state.ip, when it crosses a page; null: to be stepped.
+    Block* find_crossing();
+    u64 next_page(u64 linear) const;
     void enter(Block& block);
     void interpret(Interpreter::Block* block);
     // False: room was made for a version: the target and the jump cache's entries may be gone.
@@ -88,11 +110,14 @@ class Translator final : public Executor, private CodeCache {
     void drop(Block& block);
     void bury(Block& block);
     u8* reserve(u64 bytes);
+    void tell_perf(const Block& block);
     void write_listings();
     void evict_region(unsigned region);
     JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
 
     static constexpr unsigned kRegions = 16;
+    static constexpr unsigned kCrossings = 4096;
+    static constexpr u8 kHotCrossing = 8;
 
     Cpu& cpu_;
     Options options_;
@@ -105,11 +130,13 @@ class Translator final : public Executor, private CodeCache {
     std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
     std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running
     std::vector<JumpEntry> jumps_;
+    std::vector<u8> crossings_;  // how often instructions that cross a page were stepped, by a hash
     std::vector<Block*> regions_[kRegions];
     u8* free_ = nullptr;
     unsigned region_ = 0;
     Counters counters_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
+    std::unique_ptr<JitDump> jit_dump_;
 };
 
 }  // namespace lodge::jit
