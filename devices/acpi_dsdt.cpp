@@ -74,6 +74,44 @@ Bytes serial_port(unsigned index) {
                         aml::name("_CRS", aml::resources({aml::io(kBase[index], 8), aml::irq(kIrq[index])}))});
 }
 
+// _FDI of a drive: its number, type, last cylinder, sectors and last head, and the BIOS's parameter table for it (as at
+// interrupt vector 1Eh). ACPI 2.0 10.9.2.
+Bytes floppy_drive(unsigned number, FloppyDriveType type) {
+    struct Geometry {
+        u8 last_cylinder, sectors;
+    };
+    static constexpr Geometry kGeometry[] = {{0, 0}, {39, 9}, {79, 15}, {79, 9}, {79, 18}, {79, 36}};
+    const Geometry geometry = kGeometry[static_cast<unsigned>(type)];
+    const unsigned values[] = {number, static_cast<unsigned>(type), geometry.last_cylinder, geometry.sectors, 1,
+                               // Step rate and head times, motor off; sector size, last sector, gap, length; format
+                               // gap and filler; head settling, motor start.
+                               0xAF, 0x02, 0x25, 0x02, geometry.sectors, 0x1B, 0xFF, 0x6C, 0xF6, 0x0F, 0x08};
+    Terms information;
+    for (const unsigned value : values) information.push_back(aml::integer(value));
+    return aml::device(number == 0 ? "FLPA" : "FLPB",
+                       {aml::name("_ADR", aml::integer(number)), aml::name("_FDI", aml::package(information))});
+}
+
+// _FDE says which drives there are: a dword for each of four and one for a tape, which 2 says must be looked for.
+Bytes floppy_controller(const AcpiConfig& config) {
+    constexpr u8 kDynamicTape = 2;
+    Bytes present(20);
+    present[16] = kDynamicTape;
+    Terms terms{aml::name("_HID", aml::eisa_id("PNP0700")),
+                aml::name("_CRS", aml::resources({aml::io(0x3F2, 4), aml::io(0x3F7, 1), aml::irq(6), aml::dma(2)}))};
+    for (unsigned number = 0; number < config.floppies.size(); ++number) {
+        if (config.floppies[number] == FloppyDriveType::none) continue;
+        present[4 * number] = 1;
+        terms.push_back(floppy_drive(number, config.floppies[number]));
+    }
+    terms.push_back(aml::name("_FDE", aml::buffer(present)));
+    return aml::device("FDC0", terms);
+}
+
+bool has_floppy(const AcpiConfig& config) {
+    return config.floppies != std::array<FloppyDriveType, 2>{};
+}
+
 Bytes isa_bridge(const AcpiConfig& config) {
     Terms terms{
         aml::name("_ADR", aml::integer(0x00010000)),
@@ -91,6 +129,7 @@ Bytes isa_bridge(const AcpiConfig& config) {
                        aml::io(0x600, 64), aml::io(0x700, 16)}),
     };
     for (unsigned port = 0; port < config.serial_ports; ++port) terms.push_back(serial_port(port));
+    if (has_floppy(config)) terms.push_back(floppy_controller(config));
     return aml::device("ISA", terms);
 }
 

@@ -3,11 +3,13 @@
 // Source: ACPI 2.0, chapter 5 (tables; ACPI 2.0 is what the oldest guests that need ACPI read).
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "core/base/types.h"
+#include "devices/floppy_format.h"
 #include "devices/pc_layout.h"
 
 namespace lodge {
@@ -41,6 +43,7 @@ struct AcpiConfig {
     unsigned cpus = 1;          // 1..255
     u32 pci_memory = 0;         // first address of the PCI memory window, up to FEBFFFFFh
     unsigned serial_ports = 1;  // 0..2: COM1, COM2
+    std::array<FloppyDriveType, 2> floppies = {};
 };
 AcpiTables build_acpi_tables(const AcpiConfig& config);
 

@@ -234,6 +234,11 @@ Bytes io(u16 base, u8 length) {
     return descriptor;
 }
 
+Bytes dma(unsigned channel) {
+    assert(channel < 4);
+    return {0x2A, static_cast<u8>(1u << channel), 0x00};
+}
+
 Bytes irq(unsigned number) {
     assert(number < 16);
     Bytes descriptor{0x22};

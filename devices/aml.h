@@ -57,6 +57,8 @@ Bytes call(std::string_view path, const Terms& arguments);
 Bytes resources(const Terms& descriptors);
 // Fixed ports; `length` at most 255.
 Bytes io(u16 base, u8 length);
+// ISA DMA: 8 bits, compatible timing, no bus master.
+Bytes dma(unsigned channel);
 // ISA interrupt: edge, active high, exclusive.
 Bytes irq(unsigned number);
 // Extended interrupt descriptor: consumer, level, active high, shared.

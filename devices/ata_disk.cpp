@@ -20,7 +20,11 @@ constexpr u8 kRevertSettings = 0xCC;
 
 // SMART subcommands, ATA/ATAPI-6, and the key that guards them.
 constexpr u8 kSmartReadData = 0xD0;
+constexpr u8 kSmartReadThresholds = 0xD1;
 constexpr u8 kSmartAutosave = 0xD2;
+constexpr u8 kSmartSaveAttributes = 0xD3;
+constexpr u8 kSmartExecuteTest = 0xD4;
+constexpr u8 kSmartReadLog = 0xD5;
 constexpr u8 kSmartEnable = 0xD8;
 constexpr u8 kSmartDisable = 0xD9;
 constexpr u8 kSmartReturnStatus = 0xDA;
@@ -42,6 +46,7 @@ u64 range_length(u64 entry) {
 AtaDisk::AtaDisk(const Platform& platform, IdeCable& cable, BlockDevice& disk, unsigned number)
     : IdeDrive(cable),
       log_(platform.log),
+      scheduler_(platform.scheduler),
       name_("disk" + std::to_string(number)),
       number_(number),
       sectors_(std::min(disk.size() / kSectorSize, kMostSectors)),
@@ -57,8 +62,9 @@ void AtaDisk::reset() {
     use_default_settings();
     set_geometry(ata_geometry(sectors_));
     dma_mode_ = 0x20 | kAtaMostMultiwordMode;
-    smart_ = true;
+    smart_.stop_test();
     keep_settings_ = false;
+    standby_after_ = 0;
     stop();
     software_reset(false);
 }
@@ -86,6 +92,7 @@ void AtaDisk::software_reset(bool held) {
     if (held) return set_busy();
     if (!keep_settings_) use_default_settings();
     power_ = Power::active;
+    used();
     set_idle(0);
     set_signature(0, 0);
 }
@@ -124,8 +131,8 @@ const AtaDisk::Command* AtaDisk::find(u8 code) {
         {0x91, &Disk::initialize_device_parameters},
         {0x94, &Disk::standby},                                          // 94h..99h: ATA-3's codes of E0h..E6h
         {0x95, &Disk::idle},
-        {0x96, &Disk::standby},
-        {0x97, &Disk::idle},
+        {0x96, &Disk::standby,        Mode::none,     false, false, true},
+        {0x97, &Disk::idle,           Mode::none,     false, false, true},
         {0x98, &Disk::check_power_mode},
         {0x99, &Disk::sleep},
         {0xA0, &Disk::refuse},                                           // PACKET
@@ -141,8 +148,8 @@ const AtaDisk::Command* AtaDisk::find(u8 code) {
         {0xCE, &Disk::write_sectors,  Mode::multiple, true, true},       // WRITE MULTIPLE FUA EXT
         {0xE0, &Disk::standby},                                          // STANDBY IMMEDIATE
         {0xE1, &Disk::idle},                                             // IDLE IMMEDIATE
-        {0xE2, &Disk::standby},
-        {0xE3, &Disk::idle},
+        {0xE2, &Disk::standby,        Mode::none,     false, false, true},
+        {0xE3, &Disk::idle,           Mode::none,     false, false, true},
         {0xE5, &Disk::check_power_mode},
         {0xE6, &Disk::sleep},
         {0xE7, &Disk::flush_cache},
@@ -227,6 +234,7 @@ void AtaDisk::put_address(u64 lba) {
 
 bool AtaDisk::begin_sectors(const Command& command, Activity activity) {
     power_ = Power::active;
+    used();
     extended_ = command.extended;
     mode_ = command.mode;
     write_through_ = command.write_through || !write_cache_;
@@ -421,7 +429,7 @@ AtaIdentity AtaDisk::identity() const {
             .dma_mode = dma_mode_,
             .write_cache = write_cache_,
             .look_ahead = look_ahead_,
-            .smart = smart_};
+            .smart = smart_.enabled()};
 }
 
 void AtaDisk::identify_device(const Command&) {
@@ -476,47 +484,31 @@ bool AtaDisk::set_feature(u8 feature) {
             keep_settings_ = false;
             return true;
         case kSetTransferMode:
-            return set_transfer_mode(current(kIdeCount));
+            return ata_select_transfer_mode(current(kIdeCount), dma_mode_);
         default:
             return false;
     }
-}
-
-// The kind of transfer in bits 7:3, its mode in bits 2:0.
-bool AtaDisk::set_transfer_mode(u8 mode) {
-    const u8 number = mode & 7;
-    switch (mode >> 3) {
-        case 0x00:
-            return number <= 1;  // PIO default mode, with or without IORDY
-        case 0x01:
-            return number <= 4;  // PIO with flow control
-        case 0x04:
-            if (number > kAtaMostMultiwordMode) return false;
-            break;
-        case 0x08:
-            if (number > kAtaMostUltraMode) return false;
-            break;
-        default:
-            return false;
-    }
-    dma_mode_ = mode;
-    return true;
 }
 
 void AtaDisk::smart(const Command&) {
     const u8 subcommand = current(kIdeFeatures);
     if (current(kIdeLbaMid) != kSmartKeyMid || current(kIdeLbaHigh) != kSmartKeyHigh) return abort();
-    if (!smart_ && subcommand != kSmartEnable) return abort();
+    if (!smart_.enabled() && subcommand != kSmartEnable) return abort();
     switch (subcommand) {
         case kSmartReadData:
-            return smart_read_data();
+            return send(smart_.data(scheduler_.now()));
+        case kSmartReadThresholds:
+            return send(smart_.thresholds());
+        case kSmartReadLog:
+            return smart_read_log();
+        case kSmartExecuteTest:
+            return finish(smart_.run_test(current(kIdeLbaLow), scheduler_.now()) ? 0 : kIdeAborted);
         case kSmartEnable:
-            smart_ = true;
-            return finish(0);
         case kSmartDisable:
-            smart_ = false;
+            smart_.enable(subcommand == kSmartEnable);
             return finish(0);
         case kSmartAutosave:
+        case kSmartSaveAttributes:
         case kSmartReturnStatus:
             return finish(0);  // the key left in place: no threshold exceeded
         default:
@@ -524,12 +516,11 @@ void AtaDisk::smart(const Command&) {
     }
 }
 
-// No attributes, off-line collection never started, no self-tests.
-void AtaDisk::smart_read_data() {
-    std::array<u8, kSectorSize> data{};
-    data[0] = 0x10;    // revision of the structure
-    data[511] = 0xF0;  // makes the sum of all bytes zero
-    send(data);
+// Every log is one sector.
+void AtaDisk::smart_read_log() {
+    const auto page = smart_.log(current(kIdeLbaLow), scheduler_.now());
+    if (!page || current(kIdeCount) != 1) return abort();
+    send(*page);
 }
 
 // DATA SET MANAGEMENT (ACS-2): blocks of 64 ranges by DMA, each to be discarded.
@@ -538,6 +529,7 @@ void AtaDisk::data_set_management(const Command&) {
     const u32 blocks = u32{previous(kIdeCount)} << 8 | current(kIdeCount);
     if (read_only_ || current(kIdeFeatures) != kTrim || blocks == 0 || blocks > kAtaMostTrimBlocks) return abort();
     power_ = Power::active;
+    used();
     mode_ = Mode::dma;
     activity_ = Activity::fetching_ranges;
     start_transfer(IdeTransfer::dma_out, std::vector<u8>(size_t{blocks} * kSectorSize));
@@ -576,15 +568,42 @@ void AtaDisk::trim_next() {
     finish(0);
 }
 
-// Power. The timers of STANDBY and IDLE never run out: a disk image has nothing to gain by spinning down.
+// Power. Nothing spins; the guest is told what a drive would tell it.
 
-void AtaDisk::idle(const Command&) {
+// ATA/ATAPI-6 table 24: units of 5 seconds, then of 30 minutes, then single values.
+void AtaDisk::set_standby_timer(u8 count) {
+    constexpr u64 kMinute = 60 * kNanosecondsPerSecond;
+    if (count <= 240) {
+        standby_after_ = count * 5 * kNanosecondsPerSecond;
+    } else if (count <= 251) {
+        standby_after_ = (count - 240) * 30 * kMinute;
+    } else if (count == 253) {
+        standby_after_ = 8 * 60 * kMinute;  // "between 8 and 12 hours"
+    } else {
+        standby_after_ = 21 * kMinute + (count == 255 ? 15 * kNanosecondsPerSecond : 0);
+    }
+    used();
+}
+
+void AtaDisk::used() {
+    last_used_ = scheduler_.now();
+}
+
+bool AtaDisk::spun_down() const {
+    return power_ == Power::standby || (standby_after_ && scheduler_.now() - last_used_ >= standby_after_);
+}
+
+// IDLE IMMEDIATE (95h, E1h) leaves the timer alone; so does STANDBY IMMEDIATE (94h, E0h).
+void AtaDisk::idle(const Command& command) {
     power_ = Power::active;
+    if (command.sets_timer) set_standby_timer(current(kIdeCount));
+    used();
     finish(0);
 }
 
-void AtaDisk::standby(const Command&) {
+void AtaDisk::standby(const Command& command) {
     power_ = Power::standby;
+    if (command.sets_timer) set_standby_timer(current(kIdeCount));
     begin_flush();
 }
 
@@ -594,7 +613,7 @@ void AtaDisk::sleep(const Command&) {
 }
 
 void AtaDisk::check_power_mode(const Command&) {
-    set_register(kIdeCount, power_ == Power::active ? 0xFF : 0x00);
+    set_register(kIdeCount, spun_down() ? 0x00 : 0xFF);
     finish(0);
 }
 
@@ -611,9 +630,11 @@ void AtaDisk::state(StateIo& io) {
         io.field("dma_mode", dma_mode_);
         io.field("write_cache", write_cache_);
         io.field("look_ahead", look_ahead_);
-        io.field("smart", smart_);
+        smart_.state(io);
         io.field("keep_settings", keep_settings_);
         io.field("power", power_);
+        io.field("standby_after", standby_after_);
+        io.field("last_used", last_used_);
         io.field("activity", activity_);
         io.field("mode", mode_);
         io.field("extended", extended_);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "devices/ata_identify.h"
+#include "devices/ata_smart.h"
 #include "devices/disk_queue.h"
 #include "devices/ide_drive.h"
 #include "devices/platform.h"
@@ -45,6 +46,7 @@ class AtaDisk final : public IdeDrive {
         Mode mode = Mode::none;
         bool extended = false;       // 48-bit address, 16-bit count
         bool write_through = false;  // on the medium before it ends
+        bool sets_timer = false;     // the count is the standby timer's
     };
     // What the drive is doing while it is busy or moves data.
     enum class Activity : u8 { idle, reading, writing, verifying, flushing, sending, fetching_ranges, trimming };
@@ -103,9 +105,11 @@ class AtaDisk final : public IdeDrive {
     void chunk_written();
     void chunk_verified();
 
-    bool set_transfer_mode(u8 mode);
     bool set_feature(u8 feature);
-    void smart_read_data();
+    void smart_read_log();
+    void set_standby_timer(u8 count);
+    bool spun_down() const;
+    void used();
     void ranges_fetched();
     bool ranges_valid() const;
     void trim_next();
@@ -118,6 +122,7 @@ class AtaDisk final : public IdeDrive {
     bool loaded_transfer_sound();
 
     Log& log_;
+    Scheduler& scheduler_;
     std::string name_;
     unsigned number_;
     u64 sectors_;
@@ -129,9 +134,11 @@ class AtaDisk final : public IdeDrive {
     u8 dma_mode_ = 0;
     bool write_cache_ = true;
     bool look_ahead_ = true;
-    bool smart_ = true;
     bool keep_settings_ = false;  // SET FEATURES 66h: a software reset keeps them
     Power power_ = Power::active;
+    u64 standby_after_ = 0;  // guest time without use after which the disk stands by; 0 for never
+    u64 last_used_ = 0;
+    AtaSmart smart_;
 
     // The command being done.
     Activity activity_ = Activity::idle;

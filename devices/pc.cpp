@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdio>
 
 #include "devices/ata_identify.h"
 
@@ -28,6 +29,7 @@ void append(std::vector<u8>& to, T value) {
 }
 
 // CMOS bytes that SeaBIOS reads; numbers of its own beside the AT's memory sizes.
+constexpr u8 kCmosFloppies = 0x10;  // types of A: in bits 7:4, of B: in 3:0
 constexpr u8 kCmosEquipment = 0x14;
 constexpr u8 kCmosBaseMemory = 0x15;       // 16 bits, KiB
 constexpr u8 kCmosExtendedMemory = 0x17;   // 16 bits, KiB above 1 MiB, at most 63 MiB
@@ -53,6 +55,19 @@ unsigned cmos_boot_code(BootSource source) {
     return 0;
 }
 
+FloppyDriveType drive_type(const RemovableDrive& drive) {
+    return floppy_drive_for(drive.medium ? floppy_format(drive.medium->size()) : nullptr);
+}
+
+std::string ide_path(unsigned unit) {
+    return "/pci@i0cf8/ide@1,1/drive@" + std::to_string(unit / 2) + "/disk@" + std::to_string(unit % 2) + "\n";
+}
+
+// The PCI device number of a network card: the first where QEMU's is, the others behind all else.
+unsigned network_card_place(size_t index) {
+    return index == 0 ? 3 : 16 + static_cast<unsigned>(index);
+}
+
 // SeaBIOS's LBA translation has 16 heads at least, and no cylinder for a disk of less than 16 tracks of 63 sectors; for
 // others of up to 1024 cylinders it gives the drive's own geometry.
 unsigned cmos_disk_translation(const BlockDevice& disk) {
@@ -67,8 +82,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       layout_(config.layout),
       serial_ports_(config.serial_ports),
       disks_(std::move(config.disks)),
-      tables_(
-          build_acpi_tables({.cpus = 1, .pci_memory = pci_memory_start(layout_), .serial_ports = config.serial_ports})),
+      tables_(build_acpi_tables(acpi_config(layout_, config))),
       pic_(platform_.log),
       local_apic_(platform_.scheduler, platform_.cpu, apic_bus_, pic_, platform_.log, 0),
       io_apic_(apic_bus_, platform_.log, 0),
@@ -77,6 +91,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       pit_(platform_.scheduler, interrupts_.line(0), platform_.log),
       cmos_(platform_.scheduler, interrupts_.line(8), platform_.log),
       dma_(platform_.memory, platform_.log),
+      floppy_(platform_, interrupts_.line(6), dma_.channel(2), floppy_bays(config)),
       ps2_(platform_.scheduler, platform_.inputs, interrupts_.line(1), interrupts_.line(12), a20_, platform_.control,
            platform_.log),
       port92_(a20_, platform_.control, platform_.log),
@@ -86,7 +101,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       piix3_(platform_, interrupts_.pci()),
       pci_(platform_, piix3_),
       i440fx_(platform_, layout_),
-      ide_(platform_, interrupts_.line(14), interrupts_.line(15), disk_pointers()),
+      ide_(platform_, interrupts_.line(14), interrupts_.line(15), disk_pointers(), cdrom_slots(config)),
       acpi_(platform_, interrupts_.line(9)),
       vga_pci_(platform_, vga_, layout_.vga_rom(), config.vga_bios.empty() ? 0 : PcLayout::kVgaRomSize) {
     load_firmware(config);
@@ -94,8 +109,10 @@ Pc::Pc(const Platform& platform, PcConfig config)
     add_debug_ports(config.debug);
     attach();
     add_pci_functions();
+    add_network_cards(config);
     describe_memory();
     describe_disks();
+    describe_floppies();
     describe_boot(config);
     add_acpi_files(fw_cfg_, tables_);
     list_devices();
@@ -106,6 +123,40 @@ std::array<BlockDevice*, Ide::kDrives> Pc::disk_pointers() const {
     std::array<BlockDevice*, Ide::kDrives> pointers{};
     std::transform(disks_.begin(), disks_.end(), pointers.begin(), [](const auto& disk) { return disk.get(); });
     return pointers;
+}
+
+AcpiConfig Pc::acpi_config(const PcLayout& layout, const PcConfig& config) {
+    AcpiConfig acpi{.cpus = 1, .pci_memory = pci_memory_start(layout), .serial_ports = config.serial_ports};
+    for (unsigned number = 0; number < config.floppies.size(); ++number)
+        if (config.floppies[number]) acpi.floppies[number] = drive_type(*config.floppies[number]);
+    return acpi;
+}
+
+std::array<MediumSlot*, Ide::kDrives> Pc::cdrom_slots(PcConfig& config) {
+    std::array<MediumSlot*, Ide::kDrives> slots{};
+    for (unsigned number = 0; number < slots.size(); ++number) {
+        assert(!disks_[number] || !config.cdroms[number]);
+        if (!config.cdroms[number]) continue;
+        cdrom_slots_[number] =
+            std::make_unique<MediumSlot>(platform_.inputs, platform_.log, "cdrom" + std::to_string(number),
+                                         std::move(config.cdroms[number]->medium));
+        slots[number] = cdrom_slots_[number].get();
+    }
+    return slots;
+}
+
+// The drives are those that a PC would have for the diskettes they start with.
+std::array<FloppyController::Bay, FloppyController::kDrives> Pc::floppy_bays(PcConfig& config) {
+    std::array<FloppyController::Bay, FloppyController::kDrives> bays;
+    for (unsigned number = 0; number < config.floppies.size(); ++number) {
+        if (!config.floppies[number]) continue;
+        const FloppyDriveType type = drive_type(*config.floppies[number]);
+        floppy_slots_[number] =
+            std::make_unique<MediumSlot>(platform_.inputs, platform_.log, "floppy" + std::to_string(number),
+                                         std::move(config.floppies[number]->medium));
+        bays[number] = {floppy_slots_[number].get(), type};
+    }
+    return bays;
 }
 
 void Pc::load_firmware(const PcConfig& config) {
@@ -119,6 +170,9 @@ void Pc::load_firmware(const PcConfig& config) {
               roms.begin() + static_cast<long>(PcLayout::kBiosSize - config.bios.size()));
     std::copy(config.vga_bios.begin(), config.vga_bios.end(),
               roms.begin() + static_cast<long>(layout_.vga_rom() - layout_.bios()));
+    assert(config.network_rom.size() <= PcLayout::kNetworkRomSize);
+    std::copy(config.network_rom.begin(), config.network_rom.end(),
+              roms.begin() + static_cast<long>(layout_.network_rom() - layout_.bios()));
     platform_.memory.touched(layout_.bios(), roms.size());
 }
 
@@ -141,6 +195,18 @@ void Pc::add_debug_ports(CharPort* output) {
     must(debug_ports_[1]->attach(platform_.ports, 0xE9));
 }
 
+void Pc::add_network_cards(const PcConfig& config) {
+    assert(config.network_cards.size() <= kMostNetworkCards);
+    const u32 rom_size = config.network_rom.empty() ? 0 : u32{PcLayout::kNetworkRomSize};
+    for (size_t i = 0; i < config.network_cards.size(); ++i) {
+        const PcNetworkCard& card = config.network_cards[i];
+        network_cards_.push_back(std::make_unique<E1000>(
+            platform_,
+            E1000Config{"nic" + std::to_string(i), card.address, card.port, layout_.network_rom(), rom_size}));
+        pci_.add(*network_cards_.back(), network_card_place(i), 0);
+    }
+}
+
 void Pc::attach() {
     Bus& ports = platform_.ports;
     pic_.connect({local_apic_, LocalApic::kLint0});
@@ -150,6 +216,7 @@ void Pc::attach() {
     must(pit_.attach(ports));
     must(cmos_.attach(ports));
     must(dma_.attach(ports));
+    must(floppy_.attach(ports));
     must(ps2_.attach(ports));
     must(port92_.attach(ports));
     must(exit_port_.attach(ports, 0xF4));
@@ -169,12 +236,13 @@ void Pc::add_pci_functions() {
 // The interrupt wires and controllers come first, so that the devices behind find them reset; the PCI bus comes before
 // its functions.
 void Pc::list_devices() {
-    devices_ = {&interrupts_, &pic_, &io_apic_, &local_apic_, &pit_,    &cmos_,  &dma_, &port92_, &ps2_,
+    devices_ = {&interrupts_, &pic_, &io_apic_, &local_apic_, &pit_,    &cmos_,  &dma_, &floppy_, &port92_, &ps2_,
                 &exit_port_,  &vga_, &fw_cfg_,  &pci_,        &i440fx_, &piix3_, &ide_, &acpi_,   &vga_pci_};
     for (const auto& uart : uarts_)
         if (uart) devices_.push_back(uart.get());
     for (const auto& port : debug_ports_)
         if (port) devices_.push_back(port.get());
+    for (const auto& card : network_cards_) devices_.push_back(card.get());
 }
 
 void Pc::reset() {
@@ -219,13 +287,41 @@ void Pc::describe_memory() {
 }
 
 void Pc::describe_disks() {
-    constexpr u8 kPs2Mouse = 0x04;
-    constexpr u8 kCoprocessor = 0x02;
-    cmos_.set(kCmosEquipment, kPs2Mouse | kCoprocessor);
     unsigned translation = 0;
     for (unsigned i = 0; i < disks_.size(); ++i)
         if (disks_[i]) translation |= cmos_disk_translation(*disks_[i]) << (2 * i);
     cmos_.set(kCmosDiskTranslation, static_cast<u8>(translation));
+}
+
+void Pc::describe_floppies() {
+    constexpr u8 kPs2Mouse = 0x04, kCoprocessor = 0x02, kFloppies = 0x01;
+    u8 equipment = kPs2Mouse | kCoprocessor;
+    u8 types = 0;
+    unsigned count = 0;
+    for (unsigned number = 0; number < floppy_slots_.size(); ++number) {
+        types = static_cast<u8>(types << 4 | static_cast<u8>(floppy_.drive_type(number)));
+        if (floppy_slots_[number]) ++count;
+    }
+    if (count) equipment |= static_cast<u8>(kFloppies | (count - 1) << 6);
+    cmos_.set(kCmosEquipment, equipment);
+    cmos_.set(kCmosFloppies, types);
+}
+
+// Firmware device paths of the drives that `source` can boot from, a line each.
+std::string Pc::boot_paths(BootSource source) const {
+    std::string paths;
+    for (unsigned i = 0; i < disks_.size() && source == BootSource::disk; ++i)
+        if (disks_[i]) paths += ide_path(i);
+    for (unsigned i = 0; i < cdrom_slots_.size() && source == BootSource::cdrom; ++i)
+        if (cdrom_slots_[i]) paths += ide_path(i);
+    for (unsigned i = 0; i < floppy_slots_.size() && source == BootSource::floppy; ++i)
+        if (floppy_slots_[i]) paths += "/pci@i0cf8/isa@1/fdc@03f0/floppy@" + std::to_string(i) + "\n";
+    for (size_t i = 0; i < network_cards_.size() && source == BootSource::network; ++i) {
+        char line[64];
+        std::snprintf(line, sizeof line, "/pci@i0cf8/ethernet@%x/ethernet-phy@0\n", network_card_place(i));
+        paths += line;
+    }
+    return paths;
 }
 
 void Pc::describe_boot(const PcConfig& config) {
@@ -235,13 +331,9 @@ void Pc::describe_boot(const PcConfig& config) {
     cmos_.set(kCmosBootFlags, static_cast<u8>(codes[2] << 4));
     cmos_.set(kCmosCpus, 0);
 
-    // "bootorder": firmware device paths, a line each, ended by a zero byte.
+    // "bootorder" ends with a zero byte.
     std::string order;
-    for (unsigned i = 0; i < disks_.size(); ++i) {
-        const bool wanted = std::find(config.boot.begin(), config.boot.end(), BootSource::disk) != config.boot.end();
-        if (!disks_[i] || !wanted) continue;
-        order += "/pci@i0cf8/ide@1,1/drive@" + std::to_string(i / 2) + "/disk@" + std::to_string(i % 2) + "\n";
-    }
+    for (const BootSource source : config.boot) order += boot_paths(source);
     fw_cfg_.add_file("bootorder", std::vector<u8>(order.c_str(), order.c_str() + order.size() + 1));
     fw_cfg_.add_item(FwCfg::kUuid, std::vector<u8>(16));
     fw_cfg_.add_integer(FwCfg::kNoGraphic, config.firmware_on_serial, 2);

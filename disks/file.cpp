@@ -256,6 +256,12 @@ Result<u64> HostFile::host_space() {
     return static_cast<u64>(status.st_blocks) * 512;  // st_blocks counts 512 bytes whatever the file system's block
 }
 
+Result<std::unique_ptr<File>> open_host_file(const std::string& path, FileAccess access) {
+    auto file = HostFile::open(path, access);
+    if (!file) return file.error();
+    return std::unique_ptr<File>(std::move(*file));
+}
+
 Error NewFile::failure(const std::string& action) const {
     return host_failure(path_, action);
 }
@@ -318,6 +324,12 @@ bool same_file(const std::string& first, const std::string& second) {
     }, other{};
     return ::stat(first.c_str(), &one) == 0 && ::stat(second.c_str(), &other) == 0 && one.st_dev == other.st_dev &&
            one.st_ino == other.st_ino;
+}
+
+std::optional<i64> time_of_change(const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return {};
+    return status.st_mtime;
 }
 
 std::string size_for_people(u64 bytes) {

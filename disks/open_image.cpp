@@ -10,6 +10,7 @@
 #include "disks/overlay.h"
 #include "disks/raw_image.h"
 #include "disks/vhd_dynamic.h"
+#include "disks/vhd_parent.h"
 
 namespace lodge {
 
@@ -59,10 +60,12 @@ Error problem_error(const File& file, const VhdLayout& layout) {
                                             "; restore the file from a copy, or see 'lodge disk check'"};
 }
 
-std::unique_ptr<BlockDevice> make_driver(std::unique_ptr<File> file, ImageDetails details, bool read_only) {
+std::unique_ptr<BlockDevice> make_driver(std::unique_ptr<File> file, ImageDetails details, bool read_only,
+                                         std::unique_ptr<BlockDevice> parent) {
     switch (details.format) {
         case ImageFormat::vhd_dynamic:
-            return std::make_unique<VhdDynamic>(std::move(file), std::move(*details.vhd), read_only);
+        case ImageFormat::vhd_differencing:
+            return std::make_unique<VhdDynamic>(std::move(file), std::move(*details.vhd), read_only, std::move(parent));
         case ImageFormat::vhd_fixed:
             return std::make_unique<RawImage>(std::move(file), details.disk_size, read_only, HostSpace::keep,
                                               name_of(details.format));
@@ -73,10 +76,33 @@ std::unique_ptr<BlockDevice> make_driver(std::unique_ptr<File> file, ImageDetail
                                       name_of(details.format));
 }
 
-std::string overlay_folder(const OpenOptions& options) {
-    if (!options.overlay_folder.empty()) return options.overlay_folder;
-    const char* chosen = std::getenv("TMPDIR");
-    return chosen && *chosen ? chosen : "/var/tmp";
+ImageFormat format_of(VhdType type) {
+    switch (type) {
+        case VhdType::fixed:
+            return ImageFormat::vhd_fixed;
+        case VhdType::dynamic:
+            return ImageFormat::vhd_dynamic;
+        case VhdType::differencing:
+            break;
+    }
+    return ImageFormat::vhd_differencing;
+}
+
+bool is_block_size(u64 size) {
+    return std::has_single_bit(size) && size >= kVhdLeastBlockSize && size <= kVhdMostBlockSize;
+}
+
+// The parent's, so that they fill alike; larger where the table would take noticeable time to write.
+u32 block_size_for_child(const VhdLayout& parent) {
+    constexpr u64 kMostBlocks = 1 << 20;
+    u32 size = parent.footer.type == VhdType::fixed ? kVhdDefaultBlockSize : parent.header.block_size;
+    while (vhd_block_count(parent.disk_size, size) > kMostBlocks) size *= 2;
+    return size;
+}
+
+Error bad_block_size(const std::string& name, u64 size) {
+    return Error{ErrorKind::usage, name + ": a block size of " + std::to_string(size) +
+                                       " bytes is not a power of two from 512 to 256 MiB"};
 }
 
 Result<void> check_new_size(const File& file, const CreateOptions& options) {
@@ -86,11 +112,8 @@ Result<void> check_new_size(const File& file, const CreateOptions& options) {
     if (options.format == ImageFormat::raw) return {};
     if (options.size > kVhdMostSize)
         return usage("a size of " + std::to_string(options.size) + " bytes is above the 2040 GiB that a VHD can hold");
-    if (options.format == ImageFormat::vhd_dynamic &&
-        (!std::has_single_bit(options.block_size) || options.block_size < kVhdLeastBlockSize ||
-         options.block_size > kVhdMostBlockSize))
-        return usage("a block size of " + std::to_string(options.block_size) +
-                     " bytes is not a power of two from 512 to 256 MiB");
+    if (options.format == ImageFormat::vhd_dynamic && !is_block_size(options.block_size))
+        return bad_block_size(file.name(), options.block_size);
     return {};
 }
 
@@ -104,6 +127,8 @@ const char* name_of(ImageFormat format) {
             return "fixed VHD";
         case ImageFormat::vhd_dynamic:
             return "dynamic VHD";
+        case ImageFormat::vhd_differencing:
+            return "differencing VHD";
     }
     return "";
 }
@@ -126,21 +151,37 @@ Result<ImageDetails> look_at_image(File& file, const OpenOptions& options, Stric
     }
     auto layout = read_vhd_layout(file, options.size_rule);
     if (!layout) return layout.error();
-    if (layout->footer.type == VhdType::differencing)
-        return Error{ErrorKind::unsupported,
-                     file.name() +
-                         ": is a differencing VHD, which needs its parent; lodge does not open these yet, "
-                         "merge it into its parent first"};
     if (strictness == Strictness::refuse_problems && layout->first_fatal()) return problem_error(file, *layout);
-    details.format = layout->footer.type == VhdType::fixed ? ImageFormat::vhd_fixed : ImageFormat::vhd_dynamic;
+    details.format = format_of(layout->footer.type);
     details.disk_size = layout->disk_size;
     details.vhd = std::move(*layout);
     return details;
 }
 
+Result<std::unique_ptr<BlockDevice>> open_described(std::unique_ptr<File> file, ImageDetails details, bool read_only,
+                                                    const OpenOptions& options, std::vector<VhdId> descendants) {
+    std::unique_ptr<BlockDevice> parent;
+    if (details.format == ImageFormat::vhd_differencing) {
+        descendants.push_back(details.vhd->footer.unique_id);
+        auto found = find_parent(*file, *details.vhd, options, descendants);
+        if (!found) return found.error();
+        if (!found->warning.empty()) options.warn(found->warning);
+        auto device = open_described(std::move(found->file), std::move(found->details), true, options, descendants);
+        if (!device) return device.error();
+        parent = std::move(*device);
+    }
+    return make_driver(std::move(file), std::move(details), read_only, std::move(parent));
+}
+
+std::string throw_away_folder(const OpenOptions& options) {
+    if (!options.overlay_folder.empty()) return options.overlay_folder;
+    const char* chosen = std::getenv("TMPDIR");
+    return chosen && *chosen ? chosen : "/var/tmp";
+}
+
 Result<std::unique_ptr<BlockDevice>> open_image(const std::string& path, const OpenOptions& options) {
     const FileAccess access = options.mode == ImageMode::private_writes ? FileAccess::read_write : FileAccess::read;
-    auto file = HostFile::open(path, access);
+    auto file = options.open_file(path, access);
     if (!file) return file.error();
     return open_image(std::move(*file), options);
 }
@@ -148,17 +189,41 @@ Result<std::unique_ptr<BlockDevice>> open_image(const std::string& path, const O
 Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, const OpenOptions& options) {
     auto details = look_at_image(*file, options, Strictness::refuse_problems);
     if (!details) return details.error();
-    auto device = make_driver(std::move(file), std::move(*details), options.mode != ImageMode::private_writes);
-    if (options.mode != ImageMode::shared) return device;
-    auto layer = HostFile::open_anonymous(overlay_folder(options));
+    const bool read_only = options.mode != ImageMode::private_writes;
+    auto device = open_described(std::move(file), std::move(*details), read_only, options);
+    if (!device || options.mode != ImageMode::shared) return device;
+    auto layer = HostFile::open_anonymous(throw_away_folder(options));
     if (!layer) return layer.error();
-    return std::unique_ptr<BlockDevice>(std::make_unique<Overlay>(std::move(device), std::move(*layer)));
+    return std::unique_ptr<BlockDevice>(std::make_unique<Overlay>(std::move(*device), std::move(*layer)));
 }
 
 Result<ImageDetails> inspect_image(const std::string& path, const OpenOptions& options) {
-    auto file = HostFile::open(path, FileAccess::read);
+    auto file = options.open_file(path, FileAccess::read);
     if (!file) return file.error();
     return look_at_image(**file, options, Strictness::refuse_problems);
+}
+
+Result<Chain> inspect_chain(const std::string& path, const OpenOptions& options) {
+    auto file = options.open_file(path, FileAccess::read);
+    if (!file) return file.error();
+    auto details = look_at_image(**file, options, Strictness::refuse_problems);
+    if (!details) return details.error();
+    Chain chain;
+    std::vector<VhdId> ids;
+    chain.members.push_back({path, std::move(*details), {}});
+    while (chain.members.back().details.format == ImageFormat::vhd_differencing) {
+        const VhdLayout& layout = *chain.members.back().details.vhd;
+        ids.push_back(layout.footer.unique_id);
+        auto found = find_parent(**file, layout, options, ids);
+        if (!found) {
+            chain.broken = found.error();
+            break;
+        }
+        chain.members.back().warning = found->warning;
+        file = std::move(found->file);
+        chain.members.push_back({found->path, std::move(found->details), {}});
+    }
+    return chain;
 }
 
 Result<std::unique_ptr<BlockDevice>> create_image(std::unique_ptr<File> file, const CreateOptions& options) {
@@ -180,13 +245,31 @@ Result<std::unique_ptr<BlockDevice>> create_image(std::unique_ptr<File> file, co
     as_made.raw = options.format == ImageFormat::raw;
     auto details = look_at_image(*file, as_made, Strictness::refuse_problems);
     if (!details) return details.error();
-    auto device = make_driver(std::move(file), std::move(*details), false);
+    auto device = make_driver(std::move(file), std::move(*details), false, nullptr);
     if (auto* dynamic = dynamic_cast<VhdDynamic*>(device.get())) dynamic->grow_without_flush();
     return device;
 }
 
+Result<void> create_child(File& file, const ChildOptions& child, const OpenOptions& options) {
+    auto parent_file = options.open_file(child.parent, FileAccess::read);
+    if (!parent_file) return parent_file.error();
+    const auto is_vhd = looks_like_vhd(**parent_file);
+    if (!is_vhd) return is_vhd.error();
+    if (!*is_vhd)
+        return Error{ErrorKind::usage, child.parent + ": is no VHD, and only a VHD can be a parent; convert it first"};
+    const auto parent = read_vhd_layout(**parent_file, options.size_rule, VhdReading::records_only);
+    if (!parent) return parent.error();
+    const u32 block_size = child.block_size.value_or(block_size_for_child(*parent));
+    if (!is_block_size(block_size)) return bad_block_size(file.name(), block_size);
+    const auto link = link_to_parent(child.path, child.parent, parent->footer);
+    if (!link) return link.error();
+    VhdFooter footer = new_vhd_footer(VhdType::differencing, parent->disk_size, child.timestamp, child.unique_id);
+    footer.geometry = parent->footer.geometry;
+    return create_vhd_dynamic(file, footer, block_size, &*link);
+}
+
 Result<void> finish_image(BlockDevice& device) {
-    if (auto* dynamic = dynamic_cast<VhdDynamic*>(&device)) LODGE_TRY(dynamic->give_back_reserve());
+    if (auto* dynamic = dynamic_cast<VhdDynamic*>(&device)) LODGE_TRY(dynamic->close());
     return device.flush();
 }
 

@@ -1,6 +1,7 @@
 #include "disks/vhd_format.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstdio>
 #include <string_view>
 
@@ -133,6 +134,10 @@ std::array<u8, kVhdFooterSize> build_vhd_footer(const VhdFooter& footer) {
     std::memcpy(record.data(), kFooterCookie.data(), kFooterCookie.size());
     put(record, footer_at::kFeatures, kReservedFeature);
     put(record, footer_at::kVersion, kFormatVersion);
+    return change_vhd_footer(record, footer);
+}
+
+std::array<u8, kVhdFooterSize> change_vhd_footer(std::array<u8, kVhdFooterSize> record, const VhdFooter& footer) {
     put(record, footer_at::kDataOffset, footer.data_offset);
     put(record, footer_at::kTimestamp, footer.timestamp);
     std::memcpy(record.data() + footer_at::kCreatorApplication, footer.creator_application.data(), 4);
@@ -187,6 +192,21 @@ std::array<u8, kVhdHeaderSize> build_vhd_header(const VhdHeader& header) {
                       header.locators[i]);
     put(record, header_at::kChecksum, vhd_checksum(record, header_at::kChecksum));
     return record;
+}
+
+u64 name_parent(VhdHeader& header, const VhdParentLink& parent, u64 place) {
+    assert(parent.paths.size() <= header.locators.size());
+    header.parent_unique_id = parent.unique_id;
+    header.parent_timestamp = parent.timestamp;
+    header.parent_name = parent.file_name;
+    header.locators = {};
+    for (size_t i = 0; i < parent.paths.size(); ++i) {
+        const auto length = static_cast<u32>(parent.paths[i].text.size());
+        const auto space = static_cast<u32>(align_up(length, 512));  // in bytes, as Virtual PC and Hyper-V want it
+        header.locators[i] = {parent.paths[i].platform_code, space, length, place};
+        place += space;
+    }
+    return place;
 }
 
 VhdGeometry vhd_geometry(u64 sectors) {

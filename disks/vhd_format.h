@@ -4,7 +4,7 @@
 //
 //   fixed:    the disk's bytes, footer
 //   dynamic:  footer copy, header, block allocation table, blocks in order of allocation, footer
-//   (differencing: as dynamic, with a parent named in the header and by locators)
+//   differencing: as dynamic, with a parent named in the header and by locators, whose texts are anywhere in the file
 //
 // A block is a bitmap with a bit per sector, rounded up to whole sectors, and the data. The table has an entry per
 // block of the disk: the sector of the file where its bitmap begins, or kVhdUnusedBlock.
@@ -13,6 +13,7 @@
 #include <array>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/base/result.h"
 #include "core/base/types.h"
@@ -73,6 +74,23 @@ struct VhdHeader {
     std::array<VhdLocator, 8> locators{};
 };
 
+// Platform codes of parent locators.
+constexpr u32 kVhdRelativePath = 0x57327275;  // W2ru: UTF-16LE, relative to the child's folder
+constexpr u32 kVhdAbsolutePath = 0x57326B75;  // W2ku: UTF-16LE
+constexpr u32 kVhdMacUrl = 0x4D616358;        // MacX: UTF-8, a file URL
+
+// How a differencing image names its parent.
+struct VhdParentLink {
+    struct Path {
+        u32 platform_code;
+        std::vector<u8> text;  // as in the file
+    };
+    std::array<u8, 16> unique_id{};
+    u32 timestamp = 0;                // when the parent's file was last changed
+    std::array<u8, 512> file_name{};  // UTF-16BE
+    std::vector<Path> paths;          // at most 8
+};
+
 // Which field of the footer tells the disk's size.
 enum class VhdSizeRule {
     by_creator,  // Virtual PC counts by geometry, everybody else by the field; see vhd_disk_size
@@ -90,10 +108,16 @@ bool has_vhd_cookie(std::span<const u8> record);
 // unsupported for a version of the format that nobody has published.
 Result<VhdFooter> parse_vhd_footer(std::span<const u8> record);
 std::array<u8, kVhdFooterSize> build_vhd_footer(const VhdFooter& footer);
+// `record`, a footer, with these values, and with all that VhdFooter does not know as it was.
+std::array<u8, kVhdFooterSize> change_vhd_footer(std::array<u8, kVhdFooterSize> record, const VhdFooter& footer);
 
 // 1024 bytes; errors as above, after "header at byte N: ". The block size is checked, offsets are for the caller.
 Result<VhdHeader> parse_vhd_header(std::span<const u8> record);
 std::array<u8, kVhdHeaderSize> build_vhd_header(const VhdHeader& header);
+
+// Puts `parent` into the header, its paths' texts from byte `place` of the file on, each in whole sectors. Returns
+// where they end.
+u64 name_parent(VhdHeader& header, const VhdParentLink& parent, u64 place);
 
 // The geometry for a disk of so many sectors, by the algorithm of SPEC's appendix. It may say up to a cylinder less.
 VhdGeometry vhd_geometry(u64 sectors);

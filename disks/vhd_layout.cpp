@@ -24,7 +24,7 @@ class LayoutReader {
   public:
     LayoutReader(File& file, VhdSizeRule rule) : file_(file), rule_(rule) {}
 
-    Result<VhdLayout> read();
+    Result<VhdLayout> read(VhdReading reading);
 
   private:
     Result<void> find_footer();
@@ -53,7 +53,7 @@ void LayoutReader::report(VhdProblemKind kind, u32 block, std::string text) {
     if (layout_.problems.size() < kMostVhdProblems) layout_.problems.push_back({kind, block, std::move(text)});
 }
 
-Result<VhdLayout> LayoutReader::read() {
+Result<VhdLayout> LayoutReader::read(VhdReading reading) {
     auto size = file_.size();
     if (!size) return size.error();
     layout_.file_size = *size;
@@ -61,6 +61,7 @@ Result<VhdLayout> LayoutReader::read() {
     LODGE_TRY(check_disk_size());
     if (layout_.footer.type != VhdType::fixed) {
         LODGE_TRY(read_header());
+        if (reading == VhdReading::records_only) return std::move(layout_);
         LODGE_TRY(read_table());
         check_blocks();
     }
@@ -259,8 +260,8 @@ Result<bool> looks_like_vhd(File& file) {
     return has_vhd_cookie(record);
 }
 
-Result<VhdLayout> read_vhd_layout(File& file, VhdSizeRule rule) {
-    return LayoutReader(file, rule).read();
+Result<VhdLayout> read_vhd_layout(File& file, VhdSizeRule rule, VhdReading reading) {
+    return LayoutReader(file, rule).read(reading);
 }
 
 }  // namespace lodge

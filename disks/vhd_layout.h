@@ -57,9 +57,14 @@ constexpr size_t kMostVhdProblems = 100;  // a damaged table must not fill the m
 // Whether the file has a footer's mark at its end or a dynamic image's at its front: it is meant to be a VHD.
 Result<bool> looks_like_vhd(File& file);
 
+enum class VhdReading {
+    whole,         // with the table, and every problem
+    records_only,  // footer and header: the table stays empty, and append_offset 0. Fast however large the disk is
+};
+
 // Errors, where there is no telling what the disk is: no good footer, no good header, sizes that no file can have, a
 // table that is not in the file (bad_format, unsupported), or the file cannot be read (io). `context` is complete.
 // For a differencing image footer, header and table are read like a dynamic one's.
-Result<VhdLayout> read_vhd_layout(File& file, VhdSizeRule rule);
+Result<VhdLayout> read_vhd_layout(File& file, VhdSizeRule rule, VhdReading reading = VhdReading::whole);
 
 }  // namespace lodge

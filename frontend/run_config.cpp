@@ -21,8 +21,7 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"initrd", {&RunConfig::initrd, "initial RAM disk for --kernel"}},
         {"append", {&RunConfig::append, "command line for --kernel"}},
         {"boot", {&RunConfig::boot, "disk, cdrom, floppy or network: what firmware tries first"}},
-        {"nic", {&RunConfig::nic, "none (no network card in this version)"}},
-        {"net", {&RunConfig::net, "none (no network in this version)"}},
+        {"capture", {&RunConfig::capture, "write what passes the network cards to this file, as pcap"}},
         {"display", {&RunConfig::display, "none (no window in this version)"}},
         {"serial",
          {&RunConfig::serial,
@@ -33,6 +32,8 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
         {"screenshot", {&RunConfig::screenshot, "write the screen to this PNG file when the run ends"}},
         {"list-code", {&RunConfig::list_code, "write the translated code to this file when the run ends"}},
+        {"jitdump",
+         {&RunConfig::jit_dump, "write translated code for perf inject --jit to this folder, in jit-PID.dump"}},
         {"firmware-dir", {&RunConfig::firmware_dir, "folder with bios-256k.bin and vgabios-stdvga.bin"}},
     };
 }
@@ -49,7 +50,22 @@ std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() 
     };
 }
 
-constexpr const char* kDiskHelp = "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat";
+// Those that may be given several times; in a machine file, as a list.
+std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const char*>> list_options() {
+    return {
+        {"disk",
+         {&RunConfig::disks, "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat"}},
+        {"cdrom", {&RunConfig::cdroms, "FILE.iso[,unit=N], or 'empty': a CD-ROM drive; may repeat"}},
+        {"floppy",
+         {&RunConfig::floppies,
+          "FILE.img[,unit=0|1][,mode=private|shared|readonly], or 'empty': a diskette drive; may repeat"}},
+        {"nic", {&RunConfig::nics, "e1000[,mac=XX:XX:XX:XX:XX:XX] or none: a network card; may repeat"}},
+        {"net",
+         {&RunConfig::nets,
+          "user[,hostfwd=tcp:HOST:PORT-:PORT][,tftp=FOLDER][,bootfile=NAME][,...], tap=IFNAME, socket=unix:PATH or "
+          "none: what the card is plugged into; may repeat"}},
+    };
+}
 
 Error bad_key(const RunConfig& config, const toml::key& key, const std::string& why) {
     return Error{ErrorKind::usage, config.machine_file + ":" + std::to_string(key.source().begin.line) + ": " +
@@ -68,25 +84,28 @@ std::optional<std::string> as_text(const toml::node& node) {
     return {};
 }
 
-Result<void> read_disks(RunConfig& config, const toml::key& key, const toml::node& node) {
+Result<void> read_list(std::vector<std::string>& list, const RunConfig& config, const toml::key& key,
+                       const toml::node& node) {
     if (const auto text = node.value_exact<std::string>()) {
-        config.disks.push_back(*text);
+        list.push_back(*text);
         return {};
     }
-    const toml::array* list = node.as_array();
-    if (!list) return bad_key(config, key, "must be a string or a list of strings");
-    for (const toml::node& item : *list) {
+    const toml::array* items = node.as_array();
+    if (!items) return bad_key(config, key, "must be a string or a list of strings");
+    for (const toml::node& item : *items) {
         const auto text = item.value_exact<std::string>();
         if (!text) return bad_key(config, key, "must be a string or a list of strings");
-        config.disks.push_back(*text);
+        list.push_back(*text);
     }
     return {};
 }
 
 Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::key& key, const toml::node& node) {
     const std::string name(key.str());
-    const bool given = name != "disk" ? command.get_option_no_throw("--" + name) && command.count("--" + name) : false;
-    if (name == "disk") return command.count("--disk") ? Result<void>() : read_disks(config, key, node);
+    const bool given = command.get_option_no_throw("--" + name) && command.count("--" + name);
+    const auto lists = list_options();
+    if (const auto found = lists.find(name); found != lists.end())
+        return given ? Result<void>() : read_list(config.*found->second.first, config, key, node);
     const auto values = value_options();
     if (const auto found = values.find(name); found != values.end()) {
         const auto text = as_text(node);
@@ -109,7 +128,10 @@ Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::ke
 void add_run_options(CLI::App& command, RunConfig& config) {
     command.add_option("machine", config.machine_file, "machine file (TOML); its keys are these options' names")
         ->type_name("MACHINE.toml");
-    command.add_option("--disk", config.disks, kDiskHelp)->type_name("FILE")->allow_extra_args(false);
+    for (const auto& [name, option] : list_options())
+        command.add_option("--" + name, config.*option.first, option.second)
+            ->type_name(name == "nic" || name == "net" ? "VALUE" : "FILE")
+            ->allow_extra_args(false);
     for (const auto& [name, option] : value_options())
         command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE")->take_last();
     for (const auto& [name, option] : flag_options())
@@ -163,6 +185,32 @@ Result<DiskOption> parse_disk_option(const std::string& text) {
         }
     }
     return disk;
+}
+
+Result<RemovableOption> parse_removable_option(const std::string& option, const std::string& text, unsigned last_unit,
+                                               bool writable) {
+    RemovableOption drive;
+    std::stringstream parts(text);
+    std::getline(parts, drive.file, ',');
+    const auto wrong = [&](const std::string& why) {
+        return Error{ErrorKind::usage, option + " " + text + ": " + why};
+    };
+    if (drive.file.empty()) return wrong("no file named; 'empty' is a drive with nothing in it");
+    if (drive.file == "empty") drive.file.clear();
+    for (std::string part; std::getline(parts, part, ',');) {
+        const size_t equals = part.find('=');
+        const std::string key = part.substr(0, equals);
+        const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
+        if (key == "unit" && value.size() == 1 && value[0] >= '0' && value[0] <= static_cast<char>('0' + last_unit)) {
+            drive.unit = static_cast<unsigned>(value[0] - '0');
+        } else if (writable && key == "mode" && (value == "private" || value == "shared" || value == "readonly")) {
+            drive.mode = value;
+        } else {
+            const std::string modes = writable ? ", mode=private|shared|readonly" : "";
+            return wrong("'" + part + "' is not one of unit=0.." + std::to_string(last_unit) + modes);
+        }
+    }
+    return drive;
 }
 
 }  // namespace lodge

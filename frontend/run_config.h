@@ -19,15 +19,23 @@ struct DiskOption {
     bool raw = false;
 };
 
+// A drive for removable media: FILE or `empty`.
+struct RemovableOption {
+    std::string file;  // empty: nothing is in the drive
+    std::optional<unsigned> unit;
+    std::string mode = "private";  // private, shared, readonly
+};
+
 struct RunConfig {
     std::string machine_file;
     std::string memory = "512";  // MiB
     std::string cpu;
     std::string engine = "jit";
-    std::vector<std::string> disks;
+    std::vector<std::string> disks, cdroms, floppies;
     std::string kernel, initrd, append;
     std::string boot;
-    std::string nic, net;
+    std::vector<std::string> nics, nets;
+    std::string capture;
     std::string display;
     std::string serial;
     std::string debugcon;
@@ -37,6 +45,7 @@ struct RunConfig {
     std::string screenshot;
     std::string firmware_dir;
     std::string list_code;
+    std::string jit_dump;
     bool perf_map = false;
     bool hot_at_once = false;
     bool paused = false;
@@ -53,6 +62,10 @@ Result<void> read_machine_file(const CLI::App& command, RunConfig& config);
 
 // FILE[,bus=ide|scsi][,unit=N][,mode=private|shared|readonly][,format=raw]
 Result<DiskOption> parse_disk_option(const std::string& text);
+
+// FILE|empty[,unit=N], N up to `last_unit`, and ,mode=... where the medium can be written. `option` is for messages.
+Result<RemovableOption> parse_removable_option(const std::string& option, const std::string& text, unsigned last_unit,
+                                               bool writable);
 
 // A whole or decimal number of `what` between `least` and `most`.
 Result<double> parse_number(const std::string& option, const std::string& text, double least, double most);

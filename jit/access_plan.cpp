@@ -13,6 +13,13 @@ constexpr i64 kMostReach = 1024;
 // Constants added to a register, and displacements, that are followed.
 constexpr i64 kMostDistance = 1 << 16;
 
+// Its address depends on the number of a bit, too.
+bool counts_bits_from(const Insn& insn) {
+    const bool tests = insn.opcode == Opcode::BT || insn.opcode == Opcode::BTS || insn.opcode == Opcode::BTR ||
+                       insn.opcode == Opcode::BTC;
+    return tests && is_gpr(insn.operands[1]);
+}
+
 struct KnownRegister {
     u32 version = 0;
     i64 offset = 0;
@@ -69,6 +76,7 @@ class Planner {
     void note_operand(size_t i) {
         const Insn& insn = insns_[i];
         if (insn.opcode == Opcode::LEA || does_nothing(insn.opcode) || insn.address_size != word()) return;
+        if (counts_bits_from(insn)) return;
         if (insn.base >= 16 || !is_pinned(insn.base) || insn.index != kNoRegister || !flat(insn.segment)) return;
         for (unsigned n = 0; n < 4; ++n) {
             if (!is_memory(insn.operands[n])) continue;

@@ -98,13 +98,21 @@ u16 written_registers(const Insn& insn) {
         case Opcode::CWD:
             written |= 1u << kRdx;
             break;
+        case Opcode::RDTSCP:
+            written |= 1u << kRax | 1u << kRcx | 1u << kRdx;
+            break;
+        case Opcode::RDTSC:
         case Opcode::CMPXCHG8B:
+        case Opcode::CMPXCHG16B:
             written |= 1u << kRax | 1u << kRdx;
             break;
         case Opcode::PUSH:
         case Opcode::POP:
         case Opcode::CALL:
         case Opcode::RET:
+        case Opcode::PUSHF:
+        case Opcode::POPF:
+        case Opcode::PUSH_SEG:
             written |= 1u << kRsp;
             break;
         case Opcode::LEAVE:

@@ -11,6 +11,8 @@ namespace lodge::jit {
 
 struct Block;
 
+constexpr u8 kNoSegment = 0xFF;
+
 // An instruction as the interpreter executes it alone: what translated code falls back to.
 struct Fallback {
     Insn insn[2];                  // the instruction and a sentinel
@@ -18,6 +20,7 @@ struct Fallback {
     u16 start = 0;                 // where the block begins in its page
     bool leave = false;            // translated code does not go on after it
     bool may_change_mode = false;  // it goes on only if the mode and everything else that blocks rest on are the same
+    u8 loads = kNoSegment;         // a segment register: of the mode, it may change whether that one is flat
     u8 needs_fpu = 0;              // it may look at or change FpuState, which must then be in memory whole
 };
 
@@ -25,6 +28,7 @@ struct Fallback {
 struct Link {
     Block* from = nullptr;
     Block* to = nullptr;
+    u32 mode = 0;        // of its target: the block's own, unless the code has changed it
     u8* jump = nullptr;  // the jump's 32-bit displacement, last bytes of the instruction
     u8* unlinked = nullptr;
     // For a branch to another page: where the code keeps what the link was made for (see PageLiteral); else null.
@@ -59,6 +63,8 @@ struct CellUse {
 struct Block {
     u64 key = 0;
     u64 backing = 0;  // of the first byte
+    // Of the page that the end of a single instruction lies in, when it crosses a page; else kInOnePage.
+    u64 second_page = kInOnePage;
     u16 bytes = 0;
     u16 count = 0;   // instructions
     u32 size = 0;    // of the code
@@ -74,6 +80,8 @@ struct Block {
     u32 samples = 0;  // times it was found to be running
     std::vector<CellUse> cells;
 
+    static constexpr u64 kInOnePage = ~u64{0};
+    bool crosses() const { return second_page != kInOnePage; }
     u64 page_offset() const { return backing & 0xFFF; }
 };
 

@@ -4,6 +4,7 @@
 // check: it is good only from the same page and in the epoch that it was linked in, since another epoch may map another
 // page there. Indirect branches look their target up in the jump cache; what is not there the interpreter executes,
 // with all its checks, and the translator then fills the entry.
+#include "core/decode/decoder.h"
 #include "core/interp/condition.h"
 #include "jit/emitter.h"
 
@@ -69,6 +70,7 @@ bool Emitter::emit_branch(const Insn& insn) {
 Link& Emitter::new_link() {
     block_.links.push_back(std::make_unique<Link>());
     block_.links.back()->from = &block_;
+    block_.links.back()->mode = mode_;
     return *block_.links.back();
 }
 
@@ -84,8 +86,9 @@ void Emitter::load_ip(const x86::Gp& to, i64 offset) {
     }
 }
 
+// An instruction that may cross into the next page is as good as one there.
 void Emitter::emit_exit(i64 target) {
-    if (target >= 0 && target < 4096)
+    if (target >= 0 && target <= static_cast<i64>(kPageSize - kLongestInsn))
         emit_exit_within_page(target);
     else
         emit_exit_to_page(target);

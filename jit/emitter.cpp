@@ -14,11 +14,18 @@ namespace {
 bool is_branch(const Insn& insn) {
     return facts(insn.opcode).ends_block;
 }
+// A data segment's register that it loads, and does nothing else to the mode; SS has a shadow.
+u8 loaded_segment(const Insn& insn) {
+    if (insn.opcode != Opcode::MOV_SEG && insn.opcode != Opcode::POP_SEG) return kNoSegment;
+    const Operand& to = insn.operands[0];
+    return to.kind == OperandKind::segment && to.reg != static_cast<u8>(Segment::ss) ? to.reg : kNoSegment;
+}
 bool touches_stack(Opcode opcode) {
     switch (opcode) {
         case Opcode::PUSH:
         case Opcode::POP:
         case Opcode::LEAVE:
+        case Opcode::PUSH_SEG:
             return true;
         default:
             return false;
@@ -33,6 +40,15 @@ bool has_implicit_check(Opcode opcode) {
         case Opcode::MOVS:
         case Opcode::STOS:
         case Opcode::LODS:
+        case Opcode::CMPS:
+        case Opcode::SCAS:
+        // What they leave to the interpreter reads flags, or shows them.
+        case Opcode::PUSHF:
+        case Opcode::POPF:
+        case Opcode::CLI:
+        case Opcode::STI:
+        case Opcode::RDTSC:
+        case Opcode::RDTSCP:
             return true;
         default:
             return false;
@@ -54,7 +70,7 @@ Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block
     std::vector<bool> faults(insns.size());
     native_.resize(insns.size());
     for (size_t i = 0; i < insns.size(); ++i) {
-        native_[i] = is_native(insns[i], context, mode);
+        native_[i] = is_native_in(insns, i, context, mode);
         faults[i] = !native_[i] || may_leave(insns[i], false);
     }
     flags_of_ = analyse_flags(insns, native_, faults);
@@ -128,8 +144,8 @@ bool Emitter::translate(const Insn& insn) {
     protect_recipe();
     keep_x87_operand(index_);
     if (index_ + 1 == insns_.size() && is_branch(insn)) emit_x87_record(index_);
-    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_simd(insn) ||
-           emit_x87(insn) || emit_branch(insn);
+    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_string(insn) ||
+           emit_system(insn) || emit_simd(insn) || emit_x87(insn) || emit_branch(insn);
 }
 
 Fallback& Emitter::fallback_for(size_t index) {
@@ -138,6 +154,7 @@ Fallback& Emitter::fallback_for(size_t index) {
     fallback.insn[0] = insns_[index];
     place_sentinel(fallback.insn[1], insns_[index]);
     fallback.may_change_mode = may_change_mode(insns_[index]);
+    fallback.loads = loaded_segment(insns_[index]);
     fallback.needs_fpu = touches_fpu(insns_[index]);
     fallback.count = block_.count;
     fallback.start = static_cast<u16>(block_.page_offset());
@@ -269,6 +286,7 @@ asmjit::Imm Emitter::immediate_of(const Insn& insn, unsigned size) {
 }
 
 bool Emitter::ends_translation(const Insn& insn) {
+    if (insn.opcode == Opcode::STAC || insn.opcode == Opcode::CLAC) return true;
     return insn.opcode >= Opcode::JO && insn.opcode <= Opcode::SYSEXIT && ends_block(insn);
 }
 

@@ -32,6 +32,10 @@ struct EmitterContext {
     i32 stack_cell = 0;
     // For the accesses of a hot block.
     std::span<AccessCell> cells;
+    // What emit_system.cpp needs of the CPU (Cpu::Places), from kState.
+    i32 attention = 0, interrupt_line = 0, kernel_gs_base = 0, tsc_offset = 0, tsc_aux = 0;
+    i32 current_tlb = 0, supervisor_tlb = 0, open_tlb = 0;
+    const TickAnchor* ticks = nullptr;  // of the guest's clock
 };
 
 inline bool is_gpr(const Operand& operand) {
@@ -73,6 +77,8 @@ class Emitter {
 
     // Whether the instruction is translated to host code in this mode.
     static bool is_native(const Insn& insn, const EmitterContext& context, u32 mode);
+    // The same for instruction `index` of a block: STI needs its shadow in the same block.
+    static bool is_native_in(std::span<const Insn> insns, size_t index, const EmitterContext& context, u32 mode);
     // Nothing may be translated behind it in the same block.
     static bool ends_translation(const Insn& insn);
     // Something may go on behind it, if it has not changed the mode or raised attention (Translator::may_go_on).
@@ -98,6 +104,7 @@ class Emitter {
     // An access that found another page in the TLB's stack cell.
     struct StackMiss {
         asmjit::Label entry, resume, cold;
+        unsigned size;  // bytes
     };
     // An access whose cell does not cover it.
     struct CellMiss {
@@ -215,6 +222,7 @@ class Emitter {
     void emit_exchange_add(const Insn& insn);
     void emit_compare_exchange(const Insn& insn);
     void emit_bit_test(const Insn& insn, u32 id);
+    void emit_bit_test_in_string(const Insn& insn, u32 id);
     void emit_scan(const Insn& insn, u32 id);
     void emit_count_bits(const Insn& insn, u32 id);
     void emit_carry(const Insn& insn);
@@ -269,6 +277,33 @@ class Emitter {
     void emit_push(const Insn& insn);
     void emit_pop(const Insn& insn);
     void emit_leave(const Insn& insn);
+
+    // --- Strings (emit_string.cpp)
+    bool emit_string(const Insn& insn);
+    void emit_movs(const Insn& insn);
+    void emit_stos(const Insn& insn);
+    void emit_lods(const Insn& insn);
+    void emit_cmps(const Insn& insn);
+    void emit_scas(const Insn& insn);
+    void leave_unless_upwards();
+    x86::Mem element(const Insn& insn, u8 index, bool write);
+    void advance(const Insn& insn, u8 index);
+    void load_source(const Insn& insn);
+
+    // --- System (emit_system.cpp)
+    bool emit_system(const Insn& insn);
+    void emit_pushf(const Insn& insn);
+    void emit_popf(const Insn& insn);
+    void emit_cli();
+    void emit_sti();
+    void emit_access_flag(bool set);
+    void emit_push_segment(const Insn& insn);
+    void emit_mov_from_segment(const Insn& insn);
+    void emit_swapgs();
+    void emit_rdtsc(bool with_processor);
+    void leave_unless_supervisor();
+    void leave_if_interrupt_waits();
+    static x86::Mem place(i32 from_state, unsigned size);
 
     // --- Branches (emit_branch.cpp)
     bool emit_branch(const Insn& insn);

@@ -95,7 +95,7 @@ x86::Mem Emitter::checked(Segment segment, unsigned size, bool write, unsigned a
 // The page last used as a stack is at hand without a look into the TLB.
 x86::Mem Emitter::checked_on_stack(unsigned size) {
     const auto cell = [this](size_t field) { return stack_cell_field(field); };
-    StackMiss miss{a_.newLabel(), a_.newLabel(), cold_label()};
+    StackMiss miss{a_.newLabel(), a_.newLabel(), cold_label(), size};
     a_.sub(kTemp0, cell(offsetof(StackCell, tag)));
     a_.cmp(kTemp0, cell(offsetof(StackCell, span)));
     a_.jae(miss.entry);
@@ -114,7 +114,8 @@ void Emitter::emit_stack_misses() {
         a_.bind(miss.entry);
         a_.add(kTemp0, stack_cell_field(offsetof(StackCell, tag)));
         a_.lea(kTemp1, stack_cell_field(0));
-        a_.call(imm(reinterpret_cast<u64>(context_.stubs->find_stack)));
+        const Stubs& stubs = *context_.stubs;
+        a_.call(imm(reinterpret_cast<u64>(miss.size <= 4 ? stubs.find_stack_4 : stubs.find_stack_8)));
         a_.jnc(miss.resume);
         a_.jmp(miss.cold);
     }

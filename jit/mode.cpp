@@ -11,13 +11,8 @@ constexpr u16 kX87Masks = 0x3F, kX87Summary = 0x80;
 
 u32 flat_segments(const CpuState& state) {
     u32 flat = 0;
-    for (unsigned i = 0; i < 6; ++i) {
-        const SegmentState& segment = state.segments[i];
-        const bool whole = i == static_cast<unsigned>(Segment::cs)
-                               ? segment.limit == 0xFFFFFFFF
-                               : segment.readable_span == kWholeSpan && segment.writable_span == kWholeSpan;
-        if (segment.base == 0 && whole) flat |= 1u << (kModeFlatShift + i);
-    }
+    for (u8 i = 0; i < 6; ++i)
+        if (is_flat(state, static_cast<Segment>(i))) flat |= 1u << (kModeFlatShift + i);
     return flat;
 }
 
@@ -30,6 +25,14 @@ u32 floating_point(const CpuState& state) {
 }
 
 }  // namespace
+
+bool is_flat(const CpuState& state, Segment which) {
+    const SegmentState& segment = state.segment(which);
+    const bool whole = which == Segment::cs
+                           ? segment.limit == 0xFFFFFFFF
+                           : segment.readable_span == kWholeSpan && segment.writable_span == kWholeSpan;
+    return segment.base == 0 && whole;
+}
 
 u32 current_mode(const Cpu& cpu) {
     const CpuState& state = cpu.state;

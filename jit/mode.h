@@ -22,5 +22,7 @@ constexpr u32 flat_bit(Segment segment) {
 }
 
 u32 current_mode(const Cpu& cpu);
+// Outside 64-bit code.
+bool is_flat(const CpuState& state, Segment segment);
 
 }  // namespace lodge::jit

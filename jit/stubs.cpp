@@ -10,7 +10,7 @@ namespace {
 
 using asmjit::imm;
 
-u64 fall_back(Translator* translator, const Fallback* fallback) {
+const u8* fall_back(Translator* translator, const Fallback* fallback) {
     return translator->fall_back(*fallback);
 }
 
@@ -62,7 +62,7 @@ void emit_leave(x86::Assembler& a, const FpuStores& stores) {
 }
 // The x87 part stays in the host over an instruction that has nothing to do with it, unless translated code is left.
 void emit_fall_back(x86::Assembler& a, const FpuStores& stores) {
-    const asmjit::Label left = a.newLabel(), stored = a.newLabel();
+    const asmjit::Label elsewhere = a.newLabel(), left = a.newLabel(), stored = a.newLabel();
     store_registers(a);
     a.sub(x86::rsp, 8);
     a.cmp(fpu_in_use(), imm(0));
@@ -77,11 +77,18 @@ void emit_fall_back(x86::Assembler& a, const FpuStores& stores) {
     a.mov(x86::rsi, kTemp0);
     a.mov(x86::rax, imm(reinterpret_cast<u64>(&fall_back)));
     a.call(x86::rax);
-    a.test(x86::eax, x86::eax);
-    a.jnz(left);
+    a.cmp(x86::rax, imm(reinterpret_cast<u64>(Translator::kGoOn)));
+    a.jne(elsewhere);
     a.add(x86::rsp, 8);
     load_registers(a);
     a.ret();
+    a.bind(elsewhere);
+    a.test(x86::rax, x86::rax);
+    a.jz(left);
+    a.add(x86::rsp, 16);
+    a.mov(kTemp0, x86::rax);
+    load_registers(a);
+    a.jmp(kTemp0);
     a.bind(left);
     a.call(stores.x87);
     a.add(x86::rsp, 16);
@@ -89,12 +96,13 @@ void emit_fall_back(x86::Assembler& a, const FpuStores& stores) {
     emit_return(a);
 }
 
-void emit_find_stack(x86::Assembler& a, const Tlb& tlb) {
+// What the cell does not reach at the page's end is good for this access only.
+void emit_find_stack(x86::Assembler& a, const Tlb& tlb, unsigned size) {
     const auto entry = [&](size_t field) {
         return x86::ptr(kTemp1, x86::rax, 0, static_cast<i32>(tlb.entries_from_stack_cell() + field), 8);
     };
     const auto cell = [](size_t field) { return x86::ptr(kTemp1, static_cast<i32>(field), 8); };
-    const asmjit::Label missed = a.newLabel();
+    const asmjit::Label missed = a.newLabel(), found = a.newLabel();
     a.push(x86::rax);
     a.push(x86::rcx);
     a.mov(x86::rax, kTemp0);
@@ -102,12 +110,17 @@ void emit_find_stack(x86::Assembler& a, const Tlb& tlb) {
     a.and_(x86::eax, imm(kTlbIndexMask));
     a.mov(x86::rcx, entry(offsetof(TlbEntry, write_tag)));
     a.sub(kTemp0, x86::rcx);
+    a.cmp(kTemp0, imm(static_cast<i32>(kPageSize - size)));
+    a.ja(missed);
+    a.push(entry(offsetof(TlbEntry, host_page)));
     a.cmp(kTemp0, imm(static_cast<i32>(StackCell::kSpan)));
-    a.jae(missed);
+    a.jae(found);
     a.mov(cell(offsetof(StackCell, tag)), x86::rcx);
-    a.mov(x86::rcx, entry(offsetof(TlbEntry, host_page)));
+    a.mov(x86::rcx, x86::ptr(x86::rsp, 0, 8));
     a.mov(cell(offsetof(StackCell, host_page)), x86::rcx);
     a.mov(cell(offsetof(StackCell, span)), imm(static_cast<i32>(StackCell::kSpan)));
+    a.bind(found);
+    a.pop(x86::rcx);
     a.add(kTemp0, x86::rcx);
     a.pop(x86::rcx);
     a.pop(x86::rax);
@@ -168,8 +181,10 @@ Stubs make_stubs(CodeMemory& memory, const Tlb& tlb) {
     emit_load_sse(a);
     stubs.load_x87 = begin();
     emit_load_x87(a);
-    stubs.find_stack = begin();
-    emit_find_stack(a, tlb);
+    stubs.find_stack_4 = begin();
+    emit_find_stack(a, tlb, 4);
+    stubs.find_stack_8 = begin();
+    emit_find_stack(a, tlb, 8);
     stubs.refill_cell = begin();
     emit_refill_cell(a);
     a.bind(stores.sse);

@@ -25,10 +25,11 @@ struct Stubs {
     // Called; they change r10 and the flags. What they load may be loaded already.
     const u8* load_sse = nullptr;
     const u8* load_x87 = nullptr;
-    // Called with a linear address in r10 and the TLB's StackCell in r11, changes both and the flags. Carry clear: the
-    // cell is now for that page, and r10 the host's address. Carry set: the page is no stack, or the access may leave
-    // it.
-    const u8* find_stack = nullptr;
+    // Called with the linear address of up to 4 or 8 bytes in r10 and the TLB's StackCell in r11, change both and the
+    // flags. Carry clear: r10 is the host's address, and the cell, but at the page's end, now for that page. Carry set:
+    // the page is no stack, or the access may leave it.
+    const u8* find_stack_4 = nullptr;
+    const u8* find_stack_8 = nullptr;
     // Called with a linear address in r10 and an AccessCell in r11, changes r11 and the flags. Carry clear: the cell
     // now covers the bytes there.
     const u8* refill_cell = nullptr;

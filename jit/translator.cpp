@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/decode/decoder.h"
+#include "core/interp/bind.h"
 #include "jit/emitter.h"
 #include "jit/listing.h"
 
@@ -43,6 +44,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
     while (insns.size() < kMostInBlock) {
         Insn insn;
         if (decode(code.subspan(offset), size, insn) != DecodeStatus::ok) break;
+        insn.opcode = opcode_in(model, insn);
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
@@ -71,7 +73,12 @@ i32 from_state(const Cpu& cpu, const void* field) {
 Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, const Options& options) {
     auto memory = CodeMemory::create(options.code_bytes, u64{kRegions} * kCellsPerRegion * sizeof(AccessCell));
     if (!memory) return memory.error();
-    return std::unique_ptr<Translator>(new Translator(cpu, options, std::move(*memory)));
+    std::unique_ptr<Translator> translator(new Translator(cpu, options, std::move(*memory)));
+    if (options.jit_dump.empty()) return translator;
+    auto dump = JitDump::create(options.jit_dump);
+    if (!dump) return dump.error();
+    translator->jit_dump_ = std::move(*dump);
+    return translator;
 }
 
 Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory)
@@ -81,6 +88,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_, cpu.tlb())),
       jumps_(kJumpEntries, kNoJump),
+      crossings_(kCrossings),
       free_(memory_->begin() + aligned(stubs_.bytes)),
       cell_owners_(kRegions * kCellsPerRegion),
       windows_(cpu.memory().memfd()) {
@@ -95,14 +103,23 @@ Translator::~Translator() {
     write_listings();
 }
 
+std::vector<u8> Translator::code_bytes(const Block& block) const {
+    const std::span<const u8> memory = cpu_.memory().backing();
+    const u64 in_first = std::min<u64>(block.bytes, kPageSize - block.page_offset());
+    const auto first = memory.subspan(block.backing, in_first);
+    std::vector<u8> bytes(first.begin(), first.end());
+    if (!block.crosses()) return bytes;
+    const auto second = memory.subspan(block.second_page * kPageSize, block.bytes - in_first);
+    bytes.insert(bytes.end(), second.begin(), second.end());
+    return bytes;
+}
+
 void Translator::write_listings() {
     if (options_.listing.empty()) return;
     std::FILE* out = std::fopen(options_.listing.c_str(), "w");
     if (!out)
         return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
-    blocks_.visit([&](const Block& block) {
-        write_listing(out, block, cpu_.memory().backing().subspan(block.backing, block.bytes));
-    });
+    blocks_.visit([&](const Block& block) { write_listing(out, block, code_bytes(block)); });
     std::fclose(out);
 }
 
@@ -164,18 +181,19 @@ Block* Translator::find() {
     JumpEntry& entry = jump_entry(ip);
     if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry))) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
-    if (!cold || cold->stays_cold || ++cold->executions < options_.hot) {
-        interpret(cold);
-        return nullptr;
+    Block* block = nullptr;
+    if (!cold) {
+        block = find_crossing();
+    } else if (!cold->stays_cold && ++cold->executions >= options_.hot) {
+        cpu_.state.engine.epoch = epoch();
+        block = find_or_translate(cold->key >> 4);
+        if (!block) cold->stays_cold = true;
     }
-    cpu_.state.engine.epoch = epoch();
-    const u64 backing = cold->key >> 4;
-    Block* block = find_or_translate(backing);
-    if (!block) cold->stays_cold = true;
     if (!block || !lies_in_segment(*block)) {
         interpret(cold);
         return nullptr;
     }
+    cpu_.state.engine.epoch = epoch();
     u64 page_ip = ip - block->page_offset();
     if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
     jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block->code};
@@ -190,9 +208,52 @@ bool Translator::still_good(JumpEntry& entry) {
     const Block* block = block_at(entry.code);
     if (!block || !lies_in_segment(*block)) return false;
     const u64 linear = (cpu_.state.segment(Segment::cs).base + entry.ip) & cpu_.state.linear_mask;
-    if (cpu_.fetch_pointer(linear) != cpu_.memory().backing().data() + block->backing) return false;
+    const u8* memory = cpu_.memory().backing().data();
+    if (cpu_.fetch_pointer(linear) != memory + block->backing) return false;
+    if (block->crosses() && cpu_.fetch_pointer(next_page(linear)) != memory + block->second_page * kPageSize)
+        return false;
     entry.epoch = epoch;
     return true;
+}
+
+u64 Translator::next_page(u64 linear) const {
+    return (linear - linear % kPageSize + kPageSize) & cpu_.state.linear_mask;
+}
+
+// The first bytes say that the rest is needed, so that a fault of the second page is the instruction's own.
+Block* Translator::find_crossing() {
+    const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
+    const u64 in_page = kPageSize - linear % kPageSize;
+    if (in_page >= kLongestInsn) return nullptr;
+    const u8* memory = cpu_.memory().backing().data();
+    const u8* first = cpu_.fetch_pointer(linear);
+    if (!first) return nullptr;
+    std::array<u8, kLongestInsn> bytes{};
+    std::copy_n(first, in_page, bytes.begin());
+    Insn insn;
+    const CodeSize size = cpu_.code_size();
+    if (decode({bytes.data(), in_page}, size, insn) != DecodeStatus::truncated) return nullptr;
+    const u8* second = cpu_.fetch_pointer(next_page(linear));
+    if (!second) return nullptr;
+    const u64 backing = static_cast<u64>(first - memory);
+    const u64 second_page = static_cast<u64>(second - memory) / kPageSize;
+    cpu_.state.engine.epoch = epoch();
+    const u64 key = backing << kModeBits | mode_of(cpu_.state.engine.epoch);
+    u8& stepped = crossings_[(backing / kPageSize * 7 + in_page) % kCrossings];
+    Block* block = blocks_.find(key);
+    if (block && block->second_page == second_page) return block;
+    if (block) {
+        remove_from_pages(*block);
+        drop(*block);
+        cpu_.next_fetch_epoch();
+        stepped = 0;
+    }
+    if (++stepped < kHotCrossing) return nullptr;
+    std::copy_n(second, kLongestInsn - in_page, bytes.begin() + in_page);
+    insn = Insn{};
+    if (decode(bytes, size, insn) != DecodeStatus::ok) return nullptr;
+    place_insn(insn, 0, 0, cpu_.model());
+    return translate({&insn, 1}, backing, key, second_page, {});
 }
 
 bool Translator::lies_in_segment(const Block& block) const {
@@ -210,7 +271,7 @@ void Translator::enter(Block& block) {
     buried_.clear();
 }
 
-bool Translator::fall_back(const Fallback& fallback) {
+const u8* Translator::fall_back(const Fallback& fallback) {
     EngineState& engine = cpu_.state.engine;
     ++counters_.fallbacks[static_cast<size_t>(fallback.insn[0].opcode)];
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining) - fallback.count;
@@ -221,17 +282,37 @@ bool Translator::fall_back(const Fallback& fallback) {
     fallback.insn[0].run(cpu_, &fallback.insn[0]);
     if (cpu_.current == &fallback.insn[1] && !fallback.leave && may_go_on(fallback)) [[likely]] {
         cpu_.current = nullptr;
-        return false;
+        return kGoOn;
     }
     interpreter_.complete();
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
-    return true;
+    return next_code();
+}
+
+// Where translated code goes on after the running block was left for what a jump cache entry knows; null: it is left.
+const u8* Translator::next_code() {
+    EngineState& engine = cpu_.state.engine;
+    if (cpu_.attention.load(std::memory_order_relaxed) || cpu_.checks_every_access() || !buried_.empty() ||
+        engine.remaining <= 0)
+        return nullptr;
+    engine.epoch = epoch();
+    JumpEntry& entry = jump_entry(cpu_.state.ip);
+    if (entry.ip != cpu_.state.ip || (entry.epoch != engine.epoch && !still_good(entry))) return nullptr;
+    engine.page_ip = entry.page_ip;
+    return entry.code;
 }
 
 // After an instruction of the interpreter's in the middle of a block: what the block takes for granted still holds, and
 // nobody wants to be heard.
 bool Translator::may_go_on(const Fallback& fallback) const {
-    if (!cpu_.stop && !fallback.may_change_mode) return true;
+    if (!cpu_.stop) {
+        if (!fallback.may_change_mode) return true;
+        if (fallback.loads != kNoSegment) {
+            if (fallback.insn[0].code_size == CodeSize::bits64) return true;  // flat, or FS or GS, whatever is loaded
+            const auto segment = static_cast<Segment>(fallback.loads);
+            return is_flat(cpu_.state, segment) == ((cpu_.state.engine.epoch & flat_bit(segment)) != 0);
+        }
+    }
     if (cpu_.code_changed || cpu_.attention.load(std::memory_order_relaxed)) return false;
     return !fallback.may_change_mode || (epoch() == cpu_.state.engine.epoch && !cpu_.checks_every_access());
 }
@@ -248,22 +329,47 @@ Block* Translator::find_or_translate(u64 backing) {
 Block* Translator::translate(u64 backing, u64 key, const Tier& tier) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
     const auto insns = decode_block(page, mode_of(key), cpu_.model());
+    if (insns.empty()) return nullptr;
+    return translate(insns, backing, key, Block::kInOnePage, tier);
+}
+
+EmitterContext Translator::emitter_context() const {
+    EmitterContext context;
+    context.model = &cpu_.model();
+    context.stubs = &stubs_;
+    context.tlb = from_state(cpu_, cpu_.tlb().entries().data());
+    context.stack_cell = from_state(cpu_, &cpu_.tlb().stack_cell());
+    const Cpu::Places places = cpu_.places();
+    context.attention = from_state(cpu_, places.attention);
+    context.interrupt_line = from_state(cpu_, places.interrupt_line);
+    context.kernel_gs_base = from_state(cpu_, places.kernel_gs_base);
+    context.tsc_offset = from_state(cpu_, places.tsc_offset);
+    context.tsc_aux = from_state(cpu_, places.tsc_aux);
+    context.current_tlb = from_state(cpu_, places.tlb);
+    context.supervisor_tlb = from_state(cpu_, places.supervisor_tlb);
+    context.open_tlb = from_state(cpu_, places.open_tlb);
+    context.ticks = &cpu_.clock().anchor();
+    return context;
+}
+
+Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Tier& tier) {
     auto owned = std::make_unique<Block>();
     Block& block = *owned;
     block.key = key;
     block.backing = backing;
+    block.second_page = second_page;
     block.tier = tier;
     block.count = static_cast<u16>(insns.size());
     block.bytes = static_cast<u16>(insns.back().block_offset + insns.back().length);
-    if (!emit(block, insns)) return tier.hot ? translate(backing, key, {}) : nullptr;
+    if (!emit(block, insns)) return tier.hot ? translate(insns, backing, key, second_page, {}) : nullptr;
 
-    cpu_.memory().mark_code(page_of(block), static_cast<unsigned>(block.page_offset()), block.bytes);
-    pages_[page_of(block)].push_back(&block);
+    add_to_page(block, page_of(block));
+    if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
     block.region = region_;
     regions_[region_].push_back(&block);
     cells_used_[region_] += static_cast<u32>(block.cells.size());
     for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = &block;
-    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
+    tell_perf(block);
     ++counters_.translated_blocks;
     counters_.hot_blocks += tier.hot;
     counters_.translated_instructions += block.count;
@@ -272,17 +378,9 @@ Block* Translator::translate(u64 backing, u64 key, const Tier& tier) {
 }
 
 bool Translator::emit(Block& block, std::span<const Insn> insns) {
-    const u32 mode = mode_of(block.key);
-    EmitterContext context;
-    context.model = &cpu_.model();
-    context.stubs = &stubs_;
-    context.tlb = from_state(cpu_, cpu_.tlb().entries().data());
-    context.stack_cell = from_state(cpu_, &cpu_.tlb().stack_cell());
-    const auto native = [&](const Insn& insn) { return Emitter::is_native(insn, context, mode); };
-    if (std::none_of(insns.begin(), insns.end(), native)) return false;
-
     u8* at = reserve(aligned(kHeaderBytes + block.count * kMostCodePerInsn + kMostCodePerBlock));
     block.code = at + kHeaderBytes;
+    EmitterContext context = emitter_context();
     AccessCell* cells = reinterpret_cast<AccessCell*>(memory_->data()) + region_ * kCellsPerRegion;
     context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
@@ -291,7 +389,7 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     EmissionErrors errors;
     code.setErrorHandler(&errors);
     x86::Assembler assembler(&code);
-    Emitter emitter(assembler, context, block, insns, mode);
+    Emitter emitter(assembler, context, block, insns, mode_of(block.key));
     emitter.emit();
     emitter.finish();
     if (errors.seen()) {
@@ -312,14 +410,14 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
 // --- Hot blocks
 
 void Translator::sample(Block& block) {
-    if (block.tier.hot || ++block.samples != options_.samples) return;
+    if (block.tier.hot || block.crosses() || ++block.samples != options_.samples) return;
     if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
 }
 
 // What leads to the block's old code, in the jump cache too, is outdated.
 void Translator::translate_again(Block& block, const Tier& tier) {
     const u64 backing = block.backing, key = block.key;
-    std::erase(pages_[page_of(block)], &block);
+    remove_from_pages(block);
     drop(block);
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
@@ -404,9 +502,9 @@ void Translator::set_jump(const Link& link, const u8* target) {
 }
 
 void Translator::link(Link& link, Block& target) {
-    if (mode_of(link.from->key) != mode_of(target.key)) return;
+    if (link.mode != mode_of(target.key)) return;
     const bool same_page = page_of(*link.from) == page_of(target);
-    if (!link.literal && !same_page) return;
+    if (!link.literal && (!same_page || target.crosses())) return;
     if (link.to != &target) {
         if (link.to) unlink(link);
         link.to = &target;
@@ -430,6 +528,28 @@ void Translator::unlink(Link& link) {
 
 // --- Dropping blocks
 
+// Which bytes of a page a block was made from.
+Translator::Extent Translator::extent_in(const Block& block, u64 page) {
+    const auto first = static_cast<unsigned>(block.page_offset());
+    if (!block.crosses()) return {first, block.bytes};
+    const auto in_first = static_cast<unsigned>(kPageSize - first);
+    // A page may be mapped behind itself.
+    if (page_of(block) == block.second_page) return {0, kPageSize};
+    if (page == page_of(block)) return {first, in_first};
+    return {0, block.bytes - in_first};
+}
+
+void Translator::add_to_page(Block& block, u64 page) {
+    const Extent extent = extent_in(block, page);
+    cpu_.memory().mark_code(page, extent.offset, extent.length);
+    pages_[page].push_back(&block);
+}
+
+void Translator::remove_from_pages(const Block& block) {
+    for (const u64 page : {page_of(block), block.second_page})
+        if (const auto found = pages_.find(page); found != pages_.end()) std::erase(found->second, &block);
+}
+
 void Translator::drop(Block& block) {
     while (!block.incoming.empty()) unlink(*block.incoming.back());
     for (const auto& link : block.links)
@@ -446,22 +566,20 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
     interpreter_.drop_code(backing_page, offset, length);
     const auto found = pages_.find(backing_page);
     if (found == pages_.end()) return;
-    std::vector<Block*> kept;
-    for (Block* block : found->second) {
-        const auto first = static_cast<unsigned>(block->page_offset());
-        if (first < offset + length && offset < first + block->bytes) {
+    bool dropped = false;
+    for (Block* block : std::vector<Block*>(found->second)) {
+        const Extent extent = extent_in(*block, backing_page);
+        if (extent.offset < offset + length && offset < extent.offset + extent.length) {
+            remove_from_pages(*block);
             drop(*block);
+            dropped = true;
         } else {
-            kept.push_back(block);
-            cpu_.memory().mark_code(backing_page, first, block->bytes);
+            cpu_.memory().mark_code(backing_page, extent.offset, extent.length);
         }
     }
     // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
-    if (kept.size() != found->second.size()) cpu_.next_fetch_epoch();
-    if (kept.empty())
-        pages_.erase(found);
-    else
-        found->second = std::move(kept);
+    if (dropped) cpu_.next_fetch_epoch();
+    if (found->second.empty()) pages_.erase(found);
 }
 
 // Room for `bytes` of code. Regions are filled in turn; the blocks of the next one make way when the last is full.
@@ -482,7 +600,7 @@ void Translator::evict_region(unsigned region) {
     if (regions_[region].empty()) return;
     ++counters_.evictions;
     for (Block* block : std::vector<Block*>(regions_[region])) {
-        std::erase(pages_[page_of(*block)], block);
+        remove_from_pages(*block);
         drop(*block);
     }
     buried_.clear();
@@ -493,6 +611,12 @@ void Translator::evict_region(unsigned region) {
 }
 
 // --- Statistics
+
+void Translator::tell_perf(const Block& block) {
+    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
+    if (jit_dump_)
+        jit_dump_->add(perf_symbol(cpu_.state.ip), reinterpret_cast<u64>(block.code), {block.code, block.size});
+}
 
 std::vector<std::pair<std::string, u64>> Translator::statistics() const {
     constexpr size_t kMostFallbacks = 24;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,10 +21,13 @@
 #include "core/interp/interpreter.h"
 #include "jit/block.h"
 #include "jit/code_memory.h"
+#include "jit/jit_dump.h"
 #include "jit/stubs.h"
 #include "jit/windows.h"
 
 namespace lodge::jit {
+
+struct EmitterContext;
 
 class Translator final : public Executor, private CodeCache {
   public:
@@ -33,6 +37,7 @@ class Translator final : public Executor, private CodeCache {
         u32 samples = 3;        // times that a block is found running before it is translated for speed; 0: at once
         std::string listing;    // write what translated code looks like to this file in the end
         bool perf_map = false;  // name translated code for perf, in /tmp/perf-PID.map
+        std::string jit_dump;   // the same with the code itself, in this folder (jit/jit_dump.h)
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
@@ -55,8 +60,10 @@ class Translator final : public Executor, private CodeCache {
     const Counters& counters() const { return counters_; }
     std::vector<std::pair<std::string, u64>> statistics() const override;
 
-    // For the stubs: executes the instruction by the interpreter. True: translated code must be left.
-    bool fall_back(const Fallback& fallback);
+    // For the stubs: executes the instruction by the interpreter. Where translated code goes on: kGoOn, behind the
+    // instruction; null, nowhere for now; else at that code.
+    const u8* fall_back(const Fallback& fallback);
+    static inline const u8* const kGoOn = reinterpret_cast<const u8*>(1);
 
     // For the stubs: makes the cell cover the bytes at `linear`, if it can.
     bool refill(AccessCell& cell, u64 linear);
@@ -77,10 +84,21 @@ class Translator final : public Executor, private CodeCache {
 
     u64 epoch() const;
     bool may_go_on(const Fallback& fallback) const;
+    const u8* next_code();
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.
     Block* translate(u64 backing, u64 key, const Tier& tier);
+    // `second_page`: see Block.
+    Block* translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Tier& tier);
+    struct Extent {
+        unsigned offset, length;
+    };
+    static Extent extent_in(const Block& block, u64 page);
+    void add_to_page(Block& block, u64 page);
+    void remove_from_pages(const Block& block);
+    EmitterContext emitter_context() const;
+    std::vector<u8> code_bytes(const Block& block) const;
     // Writes the code of `block`, of which the rest is known. False: refused.
     bool emit(Block& block, std::span<const Insn> insns);
     // The block is about to run while the budget is spent.
@@ -92,6 +110,9 @@ class Translator final : public Executor, private CodeCache {
     size_t number_of(const AccessCell& cell) const;
     bool still_good(JumpEntry& entry);
     bool lies_in_segment(const Block& block) const;
+    // The one instruction at state.ip, when it crosses a page; null: to be stepped.
+    Block* find_crossing();
+    u64 next_page(u64 linear) const;
     void enter(Block& block);
     void interpret(Interpreter::Block* block);
     void link(Link& link, Block& target);
@@ -99,11 +120,14 @@ class Translator final : public Executor, private CodeCache {
     void set_jump(const Link& link, const u8* target);
     void drop(Block& block);
     u8* reserve(u64 bytes);
+    void tell_perf(const Block& block);
     void write_listings();
     void evict_region(unsigned region);
     JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
 
     static constexpr unsigned kRegions = 16;
+    static constexpr unsigned kCrossings = 4096;
+    static constexpr u8 kHotCrossing = 8;
     static constexpr unsigned kCellsPerRegion = 4096;
     // Misses of a cell that are looked at together; the instructions that each must be worth for it to be kept, and for
     // it to do without a window.
@@ -126,6 +150,7 @@ class Translator final : public Executor, private CodeCache {
     std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
     std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running
     std::vector<JumpEntry> jumps_;
+    std::vector<u8> crossings_;  // how often instructions that cross a page were stepped, by a hash
     std::vector<Block*> regions_[kRegions];
     u8* free_ = nullptr;
     // By region of code: cells in use, from the first.
@@ -138,6 +163,7 @@ class Translator final : public Executor, private CodeCache {
     u64 mapped_views_ = 0;
     Counters counters_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
+    std::unique_ptr<JitDump> jit_dump_;
 };
 
 }  // namespace lodge::jit

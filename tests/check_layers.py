@@ -17,12 +17,15 @@ PERMITTED = {
     "core": ["core/base", "core/decode", "core/memory", "core/cpu", "core/interp"],
     "jit": ["core/base", "core/cpu", "core/decode", "core/interp", "core/memory"],
     "devices": ["core/base", "core/memory", "core:device.h", "core:bus.h", "core:scheduler.h", "core:clock.h",
-                "core:input_queue.h", "disks:block_device.h"],
+                "core:input_queue.h", "disks:block_device.h", "disks/scsi"],
     "disks": ["core/base"],
-    "disks/server": ["core/base", "disks"],
+    "disks/scsi": ["core/base", "disks"],
+    "disks/server": ["core/base", "disks", "disks/scsi"],
+    "net": ["core/base", "core:clock.h", "core:input_queue.h", "core:scheduler.h", "devices:ethernet.h",
+            "devices:ports.h"],
     "roms": ["core/base"],
     "frontend": ["core", "core/base", "core/cpu", "core/decode", "core/interp", "core/memory", "devices", "disks",
-                 "disks/server", "jit", "roms"],
+                 "disks/server", "jit", "net", "roms"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 

@@ -75,7 +75,10 @@ class Cpu final : public CpuPins, private MemoryListener {
     // --- Attention
     std::atomic<u32> attention{0};
     void request_attention(u32 why) { attention.fetch_or(why, std::memory_order_release); }
-    void clear_attention(u32 why) { attention.fetch_and(~why, std::memory_order_relaxed); }
+    // Only what is seen: another thread may kick at any time.
+    void clear_attention(u32 why) {
+        if (attention.load(std::memory_order_relaxed) & why) attention.fetch_and(~why, std::memory_order_relaxed);
+    }
     // Set when the engine must return to its loop after the current instruction: a device was touched, code changed.
     bool stop = false;
     // With `stop`: decoded or translated code may no longer be what lies in memory. Otherwise a device was touched, and
@@ -343,6 +346,22 @@ class Cpu final : public CpuPins, private MemoryListener {
     std::optional<u64> debug_translate(u64 linear) const;
 
     void save_or_load(StateIo& io);
+
+    // What translated code reads or changes by itself beside `state` (jit/): where it lies.
+    struct Places {
+        const void* attention;       // u32
+        const void* interrupt_line;  // u8: INTR
+        const void* kernel_gs_base;  // u64
+        const void* tsc_offset;      // u64: from GuestClock::tsc()
+        const void* tsc_aux;         // u64
+        const void* tlb;             // the address of the table in use: one of the two behind it, or another
+        const void* supervisor_tlb;
+        const void* open_tlb;  // user_pages_are_open
+    };
+    Places places() const {
+        return {&attention, &interrupt_line_, &kernel_gs_base_, &tsc_offset_,
+                &tsc_aux_,  &tlb_,            &supervisor_tlb_, &open_tlb_};
+    }
 
     // Statistics for --stats.
     u64 tlb_misses = 0;

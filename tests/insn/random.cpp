@@ -1,7 +1,6 @@
 #include "tests/insn/random.h"
 
 #include <cstdio>
-#include <random>
 #include <string>
 #include <string_view>
 
@@ -9,6 +8,7 @@
 #include "tests/insn/engine.h"
 #include "tests/insn/test_file.h"
 #include "tests/insn/test_memory.h"
+#include "tests/random_values.h"
 
 namespace lodge {
 namespace {
@@ -61,34 +61,20 @@ struct Case {
 
 class Generator {
   public:
-    explicit Generator(u64 seed) : random_(seed) {}
+    explicit Generator(u64 seed) { random_.seed(seed); }
     Case next();
     void fill_data(InsnEngine& first, InsnEngine& second);
 
   private:
     bool make(Case& made);
-    u64 value();
+    u64 value() { return random_integer(random_); }
     u64 data_address(unsigned room) { return kDataRegion.address + room + random_() % (kDataRegion.size - 2 * room); }
     void aim_memory(Case& made);
     void aim_strings(Case& made);
     bool is_excluded(const Insn& insn) const;
 
-    std::mt19937_64 random_;
+    Random random_;
 };
-
-u64 Generator::value() {
-    const u64 raw = random_();
-    switch (raw % 6) {
-        case 0:
-            return random_() % 4;
-        case 1:
-            return 0 - random_() % 4;
-        case 2:
-            return (u64{1} << (random_() % 64)) - (raw >> 8 & 1);
-        default:
-            return random_();
-    }
-}
 
 bool host_has(CpuFeature feature) {
     switch (feature) {

@@ -30,81 +30,6 @@ Generator::Generator(u64 seed, Fs32 fs32, bool bits32, bool bits64, std::string_
     }
 }
 
-// The state is mixed once more: neighbouring numbers must not give sequences that overlap.
-void Generator::seed(u64 number) {
-    random_.seed(seed_);
-    const u64 start = random_();
-    random_.seed(start ^ number);
-    random_.seed(random_());
-}
-
-u64 Generator::value() {
-    const u64 raw = random_();
-    switch (raw % 8) {
-        case 0:
-            return random_() % 4;
-        case 1:
-            return 0 - random_() % 4;
-        case 2:
-            return (u64{1} << (random_() % 64)) - (raw >> 8 & 1);
-        case 3:  // the extremes of a width, repeated
-            return (raw >> 8 & 1 ? 0x7F7F7F7F7F7F7F7F : 0x8080808080808080) ^ (raw >> 9 & 1 ? random_() % 256 : 0);
-        case 4:
-            return static_cast<u64>(static_cast<i32>(random_()));
-        default:
-            return random_();
-    }
-}
-
-// A number of the IEEE format, with the classes that matter about as frequent as normal ones.
-u64 Generator::float_bits(unsigned exponent_bits, unsigned fraction_bits) {
-    const u64 most = (u64{1} << exponent_bits) - 1, bias = most >> 1;
-    const u64 fraction_mask = (u64{1} << fraction_bits) - 1;
-    const u64 raw = random_();
-    u64 exponent = 0, fraction = random_() & fraction_mask;
-    switch (raw % 16) {
-        case 0:
-            fraction = 0;
-            break;
-        case 1:  // denormal
-            break;
-        case 2:  // infinity
-            exponent = most;
-            fraction = 0;
-            break;
-        case 3:  // NaN
-            exponent = most;
-            fraction |= u64{1} << (fraction_bits - 1);
-            break;
-        case 4:  // signalling
-            exponent = most;
-            fraction = (fraction & (fraction_mask >> 1)) | 1;
-            break;
-        case 5:  // small whole numbers
-            exponent = bias + (raw >> 8) % 5;
-            fraction &= fraction_mask << (fraction_bits - 3) & fraction_mask;
-            break;
-        case 6:  // about the range of integers
-            exponent = bias + (raw >> 8) % 70;
-            break;
-        case 7:  // at the ends of the range
-            exponent = raw >> 8 & 1 ? 1 + (raw >> 9) % 3 : most - 1 - (raw >> 9) % 3;
-            break;
-        case 8:
-            exponent = bias - (raw >> 8) % 30;
-            break;
-        case 9:
-            exponent = (raw >> 8) % (most + 1);
-            fraction = fraction >> 63 % fraction_bits ? fraction_mask : 0;
-            break;
-        default:
-            exponent = (raw >> 8) % (most + 1);
-            if (raw % 16 > 12) exponent = bias + exponent % 9 - 4;
-            break;
-    }
-    return (raw >> 63) << (exponent_bits + fraction_bits) | exponent << fraction_bits | fraction;
-}
-
 // One whose descriptor both sides know.
 u16 Generator::selector() {
     static constexpr u16 kSelectors[] = {0,    1,    2,    3,    0x23, 0x2B, 0x2B,   0x33,
@@ -114,28 +39,7 @@ u16 Generator::selector() {
 
 void Generator::fill(u64 number, std::span<u8> data) {
     seed(number * 2 + 1);
-    for (size_t at = 0; at + 16 <= data.size(); at += 16) {
-        u64 low = value(), high = value();
-        switch (random_() % 8) {
-            case 0:
-                low = float_bits(11, 52), high = float_bits(11, 52);
-                break;
-            case 1:
-                low = float_bits(8, 23) | float_bits(8, 23) << 32, high = float_bits(8, 23) | float_bits(8, 23) << 32;
-                break;
-            case 2: {  // extended precision, with the integer bit mostly right
-                const u64 number_bits = float_bits(15, 48);
-                high = (high & ~u64{0xFFFF}) | number_bits >> 48;
-                low = number_bits << 15 | (random_() & 0x7FFF);
-                if ((number_bits >> 48 & 0x7FFF) != 0) low |= u64{1} << 63;
-                break;
-            }
-            default:
-                break;
-        }
-        store<u64>(data.data() + at, low);
-        store<u64>(data.data() + at + 8, high);
-    }
+    for (size_t at = 0; at + 16 <= data.size(); at += 16) random_operand(random_, data.data() + at);
 }
 
 void Generator::draw_prefixes(Draft& draft) {

@@ -8,6 +8,7 @@
 #include "core/decode/decoder.h"
 #include "core/decode/encoding.h"
 #include "tests/oracle/oracle_case.h"
+#include "tests/random_values.h"
 
 namespace lodge::oracle {
 
@@ -15,25 +16,6 @@ namespace lodge::oracle {
 struct Fs32 {
     u16 selector = 0;
     u64 base = 0;
-};
-
-// Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014): seeded for each case, so seeding has
-// to cost nothing.
-class Random {
-  public:
-    using result_type = u64;
-    static constexpr u64 min() { return 0; }
-    static constexpr u64 max() { return ~u64{0}; }
-    void seed(u64 seed) { state_ = seed; }
-    u64 operator()() {
-        u64 mixed = state_ += 0x9E3779B97F4A7C15;
-        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9;
-        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB;
-        return mixed ^ mixed >> 31;
-    }
-
-  private:
-    u64 state_ = 0;
 };
 
 class Generator {
@@ -81,12 +63,14 @@ class Generator {
     bool settle(OracleCase& made);
     u64 draw_ip();
     void cut(OracleCase& made);
-    void seed(u64 number);
-    u64 value();
+    void seed(u64 number) { random_.seed(seed_, number); }
+    u64 value() { return random_integer(random_); }
     u16 selector();
-    u64 float_bits(unsigned exponent_bits, unsigned fraction_bits);
+    u64 float_bits(unsigned exponent_bits, unsigned fraction_bits) {
+        return random_float(random_, exponent_bits, fraction_bits);
+    }
     u64 address(u64 size);
-    bool chance(unsigned percent) { return random_() % 100 < percent; }
+    bool chance(unsigned percent) { return random_.chance(percent); }
 
     u64 seed_;
     Random random_;

@@ -662,7 +662,92 @@ TEST_CASE("ide: SMART") {
     CHECK(smart(0xDA) == kFailed);
     CHECK(smart(0xD8) == kIdle);
     CHECK(smart(0xDA) == kIdle);
-    CHECK(smart(0xD5) == kFailed);
+    CHECK(smart(0xD5) == kFailed);  // a log of no sectors
+    CHECK(smart(0xD1) == kData);
+    CHECK(pc.read_block()[2] == 5);
+    CHECK(smart(0xD3) == kIdle);
+    CHECK(smart(0xD6) == kFailed);
+}
+
+TEST_CASE("ide: SMART self-tests and logs") {
+    Pc pc;
+    const auto smart = [&](u8 subcommand, u8 low, u8 count) {
+        pc.lba28(u64{0xC2'4F00} | low, count);
+        pc.board.out(kBase + 1, subcommand);
+        return pc.run(0xB0);
+    };
+    const auto log = [&](u8 address) {
+        REQUIRE(smart(0xD5, address, 1) == kData);
+        return pc.read_block();
+    };
+    CHECK(load<u16>(&log(0)[12]) == 1);
+    CHECK(load<u16>(&log(1)[452]) == 0);
+    CHECK(log(6)[508] == 0);
+    CHECK(smart(0xD5, 2, 1) == kFailed);
+    CHECK(smart(0xD4, 1, 0) == kIdle);
+    CHECK(smart(0xD0, 0, 0) == kData);
+    CHECK(pc.read_block()[363] == 0xF9);
+    pc.board.pass(3 * kNanosecondsPerSecond);
+    CHECK(smart(0xD0, 0, 0) == kData);
+    CHECK(pc.read_block()[363] == 0x00);
+    CHECK(smart(0xD4, 2, 0) == kIdle);
+    CHECK(smart(0xD4, 0x7F, 0) == kIdle);
+    CHECK(smart(0xD4, 0x82, 0) == kIdle);
+    CHECK(smart(0xD4, 0x03, 0) == kFailed);
+    const auto tests = log(6);
+    CHECK(tests[508] == 3);
+    CHECK(tests[2] == 1);
+    CHECK(tests[3] == 0x00);
+    CHECK(tests[2 + 24] == 2);
+    CHECK(tests[3 + 24] == 0x10);
+    CHECK(tests[2 + 48] == 0x82);
+    for (int i = 0; i < 30; ++i) CHECK(smart(0xD4, 0x81, 0) == kIdle);
+    CHECK(log(6)[508] == 33 - 21);
+}
+
+TEST_CASE("ide: the standby timer") {
+    Pc pc;
+    const auto power = [&] {
+        pc.run(0xE5);
+        return pc.board.in(kBase + 2);
+    };
+    pc.lba28(0, 2);  // ten seconds
+    CHECK(pc.run(0xE3) == kIdle);
+    pc.board.pass(9 * kNanosecondsPerSecond);
+    CHECK(power() == 0xFF);
+    pc.lba28(0, 1);
+    CHECK(pc.run(0x40) == kIdle);
+    pc.board.pass(9 * kNanosecondsPerSecond);
+    CHECK(power() == 0xFF);
+    pc.board.pass(2 * kNanosecondsPerSecond);
+    CHECK(power() == 0x00);
+    pc.lba28(0, 1);
+    CHECK(pc.run(0x40) == kIdle);
+    CHECK(power() == 0xFF);
+    CHECK(pc.run(0xE0) == kIdle);
+    CHECK(power() == 0x00);
+    pc.lba28(0, 0);
+    CHECK(pc.run(0xE3) == kIdle);
+    pc.board.pass(3600 * kNanosecondsPerSecond);
+    CHECK(power() == 0xFF);
+    for (const u8 count : {241, 251, 252, 253, 254, 255}) {
+        pc.lba28(0, count);
+        CHECK(pc.run(0xE2) == kIdle);
+        CHECK(power() == 0x00);
+    }
+}
+
+TEST_CASE("ide: what this disk does not have is refused") {
+    Pc pc;
+    // Security F1h-F6h, SET MAX F9h and 37h, device configuration B1h, microcode 92h, NCQ 60h.
+    for (const u8 code : {0xF1, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF9, 0x37, 0xB1, 0x92, 0x60, 0x2F, 0x3F}) {
+        pc.lba28(0, 1);
+        CHECK(pc.run(code) == kFailed);
+        CHECK(pc.board.in(kBase + 1) == kIdeAborted);
+    }
+    const auto words = pc.identify();
+    CHECK((words[82] & 0x0402) == 0);
+    CHECK(words[128] == 0);
 }
 
 TEST_CASE("ide: TRIM") {

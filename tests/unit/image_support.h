@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 #include <variant>
 #include <vector>
@@ -83,23 +84,33 @@ inline std::vector<u8> pattern(size_t length, u32 seed) {
     return bytes;
 }
 
-// Another name for a file that somebody else owns.
-class SharedFile : public File {
-  public:
-    explicit SharedFile(File& file) : file_(file) {}
-    const std::string& name() const override { return file_.name(); }
-    Result<u64> size() override { return file_.size(); }
-    Result<void> read(u64 offset, std::span<u8> into) override { return file_.read(offset, into); }
-    Result<void> write(u64 offset, std::span<const u8> from) override { return file_.write(offset, from); }
-    Result<void> truncate(u64 size) override { return file_.truncate(size); }
-    Result<void> sync() override { return file_.sync(); }
-    Result<void> zero(u64 offset, u64 length, HostSpace space) override { return file_.zero(offset, length, space); }
-    Result<void> allocate(u64 size) override { return file_.allocate(size); }
-    Result<Extent> extent(u64 offset) override { return file_.extent(offset); }
-    Result<u64> host_space() override { return file_.host_space(); }
+using SharedFile = BorrowedFile;
 
-  protected:
-    File& file_;
+// A folder whose files are in memory. They may be opened any number of times.
+class MemoryFolder {
+  public:
+    File& add(const std::string& path, std::span<const u8> content = {}) {
+        files_[path] = memory_file(path);
+        must(files_[path]->write(0, content));
+        return *files_[path];
+    }
+    HostFile& at(const std::string& path) { return *files_.at(path); }
+    std::map<std::string, std::unique_ptr<HostFile>>& files() { return files_; }
+
+    Result<std::unique_ptr<File>> open(const std::string& path) {
+        const auto found = files_.find(path);
+        if (found == files_.end()) return Error{ErrorKind::not_found, path + ": no such file"};
+        return std::unique_ptr<File>(std::make_unique<SharedFile>(*found->second));
+    }
+    OpenOptions options(ImageMode mode = ImageMode::read_only) {
+        OpenOptions options;
+        options.mode = mode;
+        options.open_file = [this](const std::string& path, FileAccess) { return open(path); };
+        return options;
+    }
+
+  private:
+    std::map<std::string, std::unique_ptr<HostFile>> files_;
 };
 
 // One change to a file.

@@ -90,6 +90,34 @@ TEST_CASE("the firmware is told to translate the geometry of large disks, not of
     CHECK(translation({256, u64{1} << 22, 0, u64{1} << 32}) == 0x44);
 }
 
+TEST_CASE("diskette drives in CMOS, the boot order and the ACPI tables") {
+    const auto board = [](std::optional<u64> first, std::optional<u64> second) {
+        BoardFixture parts(PcLayout{kRam}.backing_bytes());
+        PcConfig config;
+        config.layout = PcLayout{kRam};
+        config.boot = {BootSource::floppy, BootSource::disk};
+        config.disks[0] = std::make_unique<ide_test::MemoryDisk>(5000);
+        if (first) config.floppies[0].emplace();
+        if (first && *first) config.floppies[0]->medium = std::make_unique<ide_test::MemoryDisk>(*first * 2);
+        if (second) config.floppies[1].emplace();
+        if (second && *second) config.floppies[1]->medium = std::make_unique<ide_test::MemoryDisk>(*second * 2);
+        Pc pc(parts.platform, std::move(config));
+        const auto contains = [](const std::vector<u8>& bytes, std::string_view text) {
+            return std::search(bytes.begin(), bytes.end(), text.begin(), text.end()) != bytes.end();
+        };
+        const std::vector<u8>& order = *pc.fw_cfg().file("bootorder");
+        CHECK(contains(order, "/pci@i0cf8/isa@1/fdc@03f0/floppy@0\n/pci@i0cf8") == first.has_value());
+        CHECK(contains(order, "floppy@1\n/pci@i0cf8/ide@1,1/drive@0/disk@0\n") == second.has_value());
+        CHECK(contains(*pc.fw_cfg().file("etc/acpi/tables"), "FDC0") == (first || second));
+        return std::pair(pc.cmos().get(0x10), pc.cmos().get(0x14));
+    };
+    CHECK(board({}, {}) == std::pair<u8, u8>(0x00, 0x06));
+    CHECK(board(1440, {}) == std::pair<u8, u8>(0x40, 0x07));
+    CHECK(board(0, 1200) == std::pair<u8, u8>(0x42, 0x47));
+    CHECK(board({}, 2880) == std::pair<u8, u8>(0x05, 0x07));
+    CHECK(board(360, 720) == std::pair<u8, u8>(0x14, 0x47));
+}
+
 TEST_CASE("debug and exit ports, serial lines") {
     Board board;
     board.out(0x402, 1, 'S');

@@ -99,6 +99,24 @@ TEST_CASE("run_config: disks") {
         CHECK(disk_error(std::string("f,") + part).find("'" + std::string(part) + "'") != std::string::npos);
 }
 
+TEST_CASE("run_config: drives for removable media") {
+    const auto floppy = [](const std::string& text) { return parse_removable_option("--floppy", text, 1, true); };
+    const auto full = floppy("a.img,unit=1,mode=shared");
+    REQUIRE(full.ok());
+    CHECK(full->file == "a.img");
+    CHECK(full->unit == 1u);
+    CHECK(full->mode == "shared");
+    CHECK(floppy("empty")->file.empty());
+    CHECK(floppy("./empty")->file == "./empty");
+    for (const char* text : {"", ",unit=0", "f,unit=2", "f,mode=", "f,bus=ide"}) CHECK_FALSE(floppy(text).ok());
+    const auto wrong = parse_removable_option("--cdrom", "f.iso,mode=shared", 3, false);
+    REQUIRE_FALSE(wrong.ok());
+    CHECK(wrong.error().context == "--cdrom f.iso,mode=shared: 'mode=shared' is not one of unit=0..3");
+    const Parsed parsed("floppy = 'a.img'\ncdrom = ['x.iso', 'empty']\n", {"--floppy", "b.img"});
+    CHECK(parsed.config.floppies == std::vector<std::string>{"b.img"});
+    CHECK(parsed.config.cdroms == std::vector<std::string>{"x.iso", "empty"});
+}
+
 TEST_CASE("run_config: numbers") {
     CHECK(*parse_number("--speed", "12.5", 0.1, 100) == 12.5);
     for (const char* text : {"", "abc", "5x", " 5", "0", "101", "-5", "nan", "inf", "1e400"}) {
