@@ -60,8 +60,8 @@ Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu)
     jit::Translator::Options options;
     options.listing = config.list_code;
     options.perf_map = config.perf_map;
-    if (config.hot_at_once) options.samples = 0;
     options.jit_dump = config.jit_dump;
+    if (config.hot_at_once) options.samples = 0;
     auto translator = jit::Translator::create(cpu, options);
     if (!translator) return translator.error();
     return std::unique_ptr<Executor>(std::move(*translator));

@@ -25,6 +25,25 @@ struct KnownRegister {
     i64 offset = 0;
 };
 
+// What is accessed is not, or not only, what the memory operand's address says.
+bool goes_elsewhere(const Insn& insn) {
+    switch (insn.opcode) {
+        case Opcode::BT:
+        case Opcode::BTS:
+        case Opcode::BTR:
+        case Opcode::BTC:
+            return is_gpr(insn.operands[1]);
+        case Opcode::MOVS:
+        case Opcode::STOS:
+        case Opcode::LODS:
+        case Opcode::CMPS:
+        case Opcode::SCAS:
+            return true;
+        default:
+            return false;
+    }
+}
+
 class Planner {
   public:
     Planner(std::span<const Insn> insns, u32 mode, u64 single, u64 plain)
@@ -75,8 +94,8 @@ class Planner {
 
     void note_operand(size_t i) {
         const Insn& insn = insns_[i];
-        if (insn.opcode == Opcode::LEA || does_nothing(insn.opcode) || insn.address_size != word()) return;
-        if (counts_bits_from(insn)) return;
+        if (insn.opcode == Opcode::LEA || does_nothing(insn.opcode) || goes_elsewhere(insn)) return;
+        if (insn.address_size != word()) return;
         if (insn.base >= 16 || !is_pinned(insn.base) || insn.index != kNoRegister || !flat(insn.segment)) return;
         for (unsigned n = 0; n < 4; ++n) {
             if (!is_memory(insn.operands[n])) continue;

@@ -30,12 +30,12 @@ struct EmitterContext {
     // Of the TLB that the block's mode uses, from kState.
     i32 tlb = 0;
     i32 stack_cell = 0;
-    // For the accesses of a hot block.
-    std::span<AccessCell> cells;
     // What emit_system.cpp needs of the CPU (Cpu::Places), from kState.
     i32 attention = 0, interrupt_line = 0, kernel_gs_base = 0, tsc_offset = 0, tsc_aux = 0;
     i32 current_tlb = 0, supervisor_tlb = 0, open_tlb = 0;
     const TickAnchor* ticks = nullptr;  // of the guest's clock
+    // For the accesses of a hot block.
+    std::span<AccessCell> cells;
 };
 
 inline bool is_gpr(const Operand& operand) {

@@ -153,6 +153,7 @@ ExitReason Translator::run(u64 instructions) {
         }
         if (wanted_) link(*wanted_, *block);
         enter(*block);
+        if (options_.by_block) return ExitReason::budget;
         spent = true;
         if (!missing_.empty()) give_up_cells();
         if (windows_.wants_room()) {
@@ -248,7 +249,7 @@ Block* Translator::find_crossing() {
         cpu_.next_fetch_epoch();
         stepped = 0;
     }
-    if (++stepped < kHotCrossing) return nullptr;
+    if (++stepped < std::min<u32>(kHotCrossing, options_.hot)) return nullptr;
     std::copy_n(second, kLongestInsn - in_page, bytes.begin() + in_page);
     insn = Insn{};
     if (decode(bytes, size, insn) != DecodeStatus::ok) return nullptr;
@@ -262,6 +263,7 @@ bool Translator::lies_in_segment(const Block& block) const {
 
 void Translator::enter(Block& block) {
     EngineState& engine = cpu_.state.engine;
+    if (options_.by_block) end_ = cpu_.state.retired + block.count;  // the next one does not fit
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
     engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
     ++counters_.entries;
@@ -382,6 +384,7 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     block.code = at + kHeaderBytes;
     EmitterContext context = emitter_context();
     AccessCell* cells = reinterpret_cast<AccessCell*>(memory_->data()) + region_ * kCellsPerRegion;
+    EmitterContext context = emitter_context();
     context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
     asmjit::CodeHolder code;
