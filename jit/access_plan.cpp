@@ -13,13 +13,6 @@ constexpr i64 kMostReach = 1024;
 // Constants added to a register, and displacements, that are followed.
 constexpr i64 kMostDistance = 1 << 16;
 
-// Its address depends on the number of a bit, too.
-bool counts_bits_from(const Insn& insn) {
-    const bool tests = insn.opcode == Opcode::BT || insn.opcode == Opcode::BTS || insn.opcode == Opcode::BTR ||
-                       insn.opcode == Opcode::BTC;
-    return tests && is_gpr(insn.operands[1]);
-}
-
 struct KnownRegister {
     u32 version = 0;
     i64 offset = 0;

@@ -382,7 +382,6 @@ Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, 
 bool Translator::emit(Block& block, std::span<const Insn> insns) {
     u8* at = reserve(aligned(kHeaderBytes + block.count * kMostCodePerInsn + kMostCodePerBlock));
     block.code = at + kHeaderBytes;
-    EmitterContext context = emitter_context();
     AccessCell* cells = reinterpret_cast<AccessCell*>(memory_->data()) + region_ * kCellsPerRegion;
     EmitterContext context = emitter_context();
     context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
