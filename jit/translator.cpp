@@ -116,9 +116,7 @@ void Translator::write_listings() {
     std::FILE* out = std::fopen(options_.listing.c_str(), "w");
     if (!out)
         return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
-    blocks_.visit([&](const Block& block) {
-        write_listing(out, block, code_bytes(block));
-    });
+    blocks_.visit([&](const Block& block) { write_listing(out, block, code_bytes(block)); });
     std::fclose(out);
 }
 
@@ -239,7 +237,7 @@ Block* Translator::find_crossing() {
         cpu_.next_fetch_epoch();
         stepped = 0;
     }
-    if (++stepped < kHotCrossing) return nullptr;
+    if (++stepped < std::min<u32>(kHotCrossing, options_.hot)) return nullptr;
     std::copy_n(second, kLongestInsn - in_page, bytes.begin() + in_page);
     insn = Insn{};
     if (decode(bytes, size, insn) != DecodeStatus::ok) return nullptr;
