@@ -240,6 +240,7 @@ Block* Translator::find_crossing() {
     const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
     const u64 in_page = kPageSize - linear % kPageSize;
     if (in_page >= kLongestInsn) return nullptr;
+    // Behind the segment's end not even the page is looked at.
     if (!cpu_.code64() && cpu_.state.ip + in_page > cpu_.state.segment(Segment::cs).limit) return nullptr;
     const u8* memory = cpu_.memory().backing().data();
     const u8* first = cpu_.fetch_pointer(linear);
