@@ -149,7 +149,7 @@ Result<void> open_cdroms(const RunConfig& config, PcConfig& board) {
     return {};
 }
 
-Result<void> open_disks(const RunConfig& config, PcConfig& board) {
+Result<void> open_disks(const RunConfig& config, PcConfig& board, Log& log) {
     for (const std::string& text : config.disks) {
         const auto option = parse_disk_option(text);
         if (!option) return option.error();
@@ -160,6 +160,9 @@ Result<void> open_disks(const RunConfig& config, PcConfig& board) {
         OpenOptions open;
         open.raw = option->raw;
         open.mode = image_mode(option->mode);
+        open.warn = [&log](const std::string& line) {
+            log.write(LogChannel::disks, LogLevel::warning, "%s", line.c_str());
+        };
         auto disk = open_image(option->file, open);
         if (!disk) return disk.error();
         board.disks[unit] = std::move(*disk);
@@ -183,7 +186,7 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     PcConfig board;
     board.layout = *layout;
     board.boot = std::move(*order);
-    LODGE_TRY(open_disks(config, board));
+    LODGE_TRY(open_disks(config, board, log));
     LODGE_TRY(open_floppies(config, board));
     LODGE_TRY(open_cdroms(config, board));
     std::optional<std::filesystem::path> folder;
