@@ -123,20 +123,35 @@ Result<void> open_floppies(const RunConfig& config, PcConfig& board) {
     return {};
 }
 
+Error no_place(const std::string& text, const std::string& bus, unsigned unit, bool any) {
+    if (any) return usage("--disk " + text + ": all " + bus + " units are taken");
+    return usage("--disk " + text + ": " + bus + " unit " + std::to_string(unit) + " is taken");
+}
+
+// The slot that a disk option names, or the first free one. `reserved`: no disk's.
+Result<std::unique_ptr<BlockDevice>*> disk_place(const std::string& text, const DiskOption& option,
+                                                 std::span<std::unique_ptr<BlockDevice>> places, unsigned reserved) {
+    const std::string bus = option.bus == "ide" ? "IDE" : "SCSI";
+    unsigned unit = option.unit.value_or(0);
+    while (!option.unit && unit < places.size() && (places[unit] || unit == reserved)) ++unit;
+    if (unit >= places.size() || places[unit]) return no_place(text, bus, unit, !option.unit);
+    return &places[unit];
+}
+
 Result<void> open_disks(const RunConfig& config, PcConfig& board) {
     for (const std::string& text : config.disks) {
         const auto option = parse_disk_option(text);
         if (!option) return option.error();
-        unsigned unit = option->unit.value_or(0);
-        while (!option->unit && unit < board.disks.size() && board.disks[unit]) ++unit;
-        if (unit >= board.disks.size()) return usage("--disk " + text + ": all four IDE units are taken");
-        if (board.disks[unit]) return usage("--disk " + text + ": IDE unit " + std::to_string(unit) + " is taken");
+        const std::span<std::unique_ptr<BlockDevice>> ide = board.disks, scsi = board.scsi_disks;
+        auto place = disk_place(text, *option, option->bus == "ide" ? ide : scsi,
+                                option->bus == "ide" ? Ide::kDrives : kScsiAdapterId);
+        if (!place) return place.error();
         OpenOptions open;
         open.raw = option->raw;
         open.mode = image_mode(option->mode);
         auto disk = open_image(option->file, open);
         if (!disk) return disk.error();
-        board.disks[unit] = std::move(*disk);
+        **place = std::move(*disk);
     }
     return {};
 }
