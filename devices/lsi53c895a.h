@@ -98,7 +98,10 @@ class Lsi53c895a final : public PciDevice, private ScsiInitiator {
 
     // SCRIPTS: lsi53c895a_scripts.cpp.
     void start(u32 dsp);
-    void stop() { scripts_ = Scripts::stopped; }
+    void stop() {
+        scripts_ = Scripts::stopped;
+        continue_.cancel();
+    }
     void run();
     Step step();
     Step illegal();

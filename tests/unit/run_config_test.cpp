@@ -94,8 +94,10 @@ TEST_CASE("run_config: disks") {
     CHECK(full->raw);
     CHECK(disk_error("").find("no file") != std::string::npos);
     CHECK(disk_error(",unit=1").find("no file") != std::string::npos);
-    CHECK(disk_error("f,bus=scsi").find("bus=scsi is not in this version") != std::string::npos);
-    for (const char* part : {"unit=4", "unit=", "unit=11", "mode=rw", "format=vhd", "nonsense", "bus"})
+    CHECK(parse_disk_option("f,bus=scsi,unit=15")->unit == 15u);
+    CHECK(disk_error("f,bus=scsi,unit=7").find("adapter") != std::string::npos);
+    CHECK(disk_error("f,unit=4").find("0 to 3") != std::string::npos);
+    for (const char* part : {"unit=16", "unit=", "unit=01", "mode=rw", "format=vhd", "nonsense", "bus"})
         CHECK(disk_error(std::string("f,") + part).find("'" + std::string(part) + "'") != std::string::npos);
 }
 
