@@ -108,7 +108,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       acpi_(platform_, interrupts_.line(9)),
       vga_pci_(platform_, vga_, layout_.vga_rom(), config.vga_bios.empty() ? 0 : PcLayout::kVgaRomSize) {
     load_firmware(config);
-    add_scsi_disks();
+    add_scsi_drives(config);
     add_serial_ports(config);
     add_debug_ports(config.debug);
     attach();
@@ -191,11 +191,16 @@ void Pc::add_serial_ports(const PcConfig& config) {
     }
 }
 
-void Pc::add_scsi_disks() {
+void Pc::add_scsi_drives(PcConfig& config) {
     for (unsigned id = 0; id < scsi_disks_.size(); ++id) {
-        if (!scsi_disks_[id]) continue;
-        if (!scsi_) scsi_ = std::make_unique<Lsi53c895a>(platform_);
-        scsi_->add_disk(id, *scsi_disks_[id]);
+        std::optional<RemovableDrive>& drive = config.scsi_cdroms[id];
+        assert(!scsi_disks_[id] || !drive);
+        if ((scsi_disks_[id] || drive) && !scsi_) scsi_ = std::make_unique<Lsi53c895a>(platform_);
+        if (scsi_disks_[id]) scsi_->add_disk(id, *scsi_disks_[id]);
+        if (!drive) continue;
+        scsi_cdrom_slots_[id] = std::make_unique<MediumSlot>(
+            platform_.inputs, platform_.log, "scsi_cdrom" + std::to_string(id), std::move(drive->medium));
+        scsi_->add_cdrom(id, *scsi_cdrom_slots_[id]);
     }
 }
 
@@ -336,6 +341,8 @@ std::string Pc::boot_paths(BootSource source) const {
         if (scsi_disks_[i]) paths += scsi_path(i);
     for (unsigned i = 0; i < cdrom_slots_.size() && source == BootSource::cdrom; ++i)
         if (cdrom_slots_[i]) paths += ide_path(i);
+    for (unsigned i = 0; i < scsi_cdrom_slots_.size() && source == BootSource::cdrom; ++i)
+        if (scsi_cdrom_slots_[i]) paths += scsi_path(i);
     for (unsigned i = 0; i < floppy_slots_.size() && source == BootSource::floppy; ++i)
         if (floppy_slots_[i]) paths += "/pci@i0cf8/isa@1/fdc@03f0/floppy@" + std::to_string(i) + "\n";
     for (size_t i = 0; i < network_cards_.size() && source == BootSource::network; ++i) {

@@ -63,6 +63,7 @@ struct PcConfig {
     std::array<std::optional<RemovableDrive>, FloppyController::kDrives> floppies;
     // By SCSI address; kOwnId's stays null. Without any the board has no SCSI adapter.
     std::array<std::unique_ptr<BlockDevice>, Lsi53c895a::kIds> scsi_disks;
+    std::array<std::optional<RemovableDrive>, Lsi53c895a::kIds> scsi_cdroms;
     unsigned serial_ports = 1;                 // 0..2
     std::array<CharPort*, 2> serial = {};      // null: nothing is connected
     CharPort* debug = nullptr;                 // ports 402h and E9h; null: there are none
@@ -95,6 +96,8 @@ class Pc {
     Acpi& acpi() { return acpi_; }
     // The slot of the CD-ROM drive with that number on the IDE cables, or null.
     MediumSlot* cdrom(unsigned number) { return cdrom_slots_[number].get(); }
+    // Of the CD-ROM drive at that SCSI address, or null.
+    MediumSlot* scsi_cdrom(unsigned id) { return scsi_cdrom_slots_[id].get(); }
     // The slot of drive A: or B:, or null.
     MediumSlot* floppy(unsigned index) { return floppy_slots_[index].get(); }
     // In the order of PcConfig::network_cards.
@@ -118,7 +121,7 @@ class Pc {
     std::array<FloppyController::Bay, FloppyController::kDrives> floppy_bays(PcConfig& config);
     void attach();
     void add_pci_functions();
-    void add_scsi_disks();
+    void add_scsi_drives(PcConfig& config);
     void add_serial_ports(const PcConfig& config);
     void add_debug_ports(CharPort* output);
     void add_network_cards(const PcConfig& config);
@@ -137,6 +140,7 @@ class Pc {
     unsigned serial_ports_;
     std::array<std::unique_ptr<BlockDevice>, Ide::kDrives> disks_;
     std::array<std::unique_ptr<BlockDevice>, Lsi53c895a::kIds> scsi_disks_;
+    std::array<std::unique_ptr<MediumSlot>, Lsi53c895a::kIds> scsi_cdrom_slots_;
     std::array<std::unique_ptr<MediumSlot>, Ide::kDrives> cdrom_slots_;
     AcpiTables tables_;
 

@@ -121,8 +121,14 @@ Result<void> open_floppies(const RunConfig& config, PcConfig& board) {
     return {};
 }
 
-// Where nobody asks otherwise a CD-ROM drive is the secondary channel's master, as on most PCs.
-std::optional<unsigned> free_cdrom_unit(const PcConfig& board) {
+// Where nobody asks otherwise a CD-ROM drive on IDE is the secondary channel's master, as on most PCs; on SCSI it takes
+// the last free address before the adapter's.
+std::optional<unsigned> free_cdrom_unit(const PcConfig& board, bool scsi) {
+    if (scsi) {
+        for (unsigned unit = kScsiAdapterId; unit-- > 0;)
+            if (!board.scsi_disks[unit] && !board.scsi_cdroms[unit]) return unit;
+        return {};
+    }
     for (const unsigned unit : {2u, 3u, 1u, 0u})
         if (!board.disks[unit] && !board.cdroms[unit]) return unit;
     return {};
@@ -133,11 +139,14 @@ Result<void> open_cdroms(const RunConfig& config, PcConfig& board) {
     for (const std::string& text : config.cdroms) {
         const auto option = parse_removable_option("--cdrom", text, Ide::kDrives - 1, false);
         if (!option) return option.error();
-        const std::optional<unsigned> unit = option->unit ? option->unit : free_cdrom_unit(board);
-        if (!unit) return usage("--cdrom " + text + ": all four IDE units are taken");
-        if (board.disks[*unit] || board.cdroms[*unit])
-            return usage("--cdrom " + text + ": IDE unit " + std::to_string(*unit) + " is taken");
-        RemovableDrive& drive = board.cdroms[*unit].emplace();
+        const bool scsi = option->bus == "scsi";
+        const std::string bus = scsi ? "SCSI" : "IDE";
+        const std::optional<unsigned> unit = option->unit ? option->unit : free_cdrom_unit(board, scsi);
+        if (!unit) return usage("--cdrom " + text + ": all " + (scsi ? "" : "four ") + bus + " units are taken");
+        const bool taken =
+            scsi ? board.scsi_disks[*unit] || board.scsi_cdroms[*unit] : board.disks[*unit] || board.cdroms[*unit];
+        if (taken) return usage("--cdrom " + text + ": " + bus + " unit " + std::to_string(*unit) + " is taken");
+        RemovableDrive& drive = (scsi ? board.scsi_cdroms[*unit] : board.cdroms[*unit]).emplace();
         if (option->file.empty()) continue;
         OpenOptions open;
         open.raw = true;

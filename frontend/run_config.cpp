@@ -53,7 +53,7 @@ std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const cha
     return {
         {"disk",
          {&RunConfig::disks, "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat"}},
-        {"cdrom", {&RunConfig::cdroms, "FILE.iso[,unit=N], or 'empty': a CD-ROM drive; may repeat"}},
+        {"cdrom", {&RunConfig::cdroms, "FILE.iso[,bus=ide|scsi][,unit=N], or 'empty': a CD-ROM drive; may repeat"}},
         {"floppy",
          {&RunConfig::floppies,
           "FILE.img[,unit=0|1][,mode=private|shared|readonly], or 'empty': a diskette drive; may repeat"}},
@@ -213,15 +213,20 @@ Result<RemovableOption> parse_removable_option(const std::string& option, const 
         const size_t equals = part.find('=');
         const std::string key = part.substr(0, equals);
         const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
-        if (key == "unit" && value.size() == 1 && value[0] >= '0' && value[0] <= static_cast<char>('0' + last_unit)) {
-            drive.unit = static_cast<unsigned>(value[0] - '0');
+        if (const auto number = unit_number(value); key == "unit" && number) {
+            drive.unit = *number;
+        } else if (!writable && key == "bus" && (value == "ide" || value == "scsi")) {
+            drive.bus = value;
         } else if (writable && key == "mode" && (value == "private" || value == "shared" || value == "readonly")) {
             drive.mode = value;
         } else {
-            const std::string modes = writable ? ", mode=private|shared|readonly" : "";
+            const std::string modes = writable ? ", mode=private|shared|readonly" : ", bus=ide|scsi";
             return wrong("'" + part + "' is not one of unit=0.." + std::to_string(last_unit) + modes);
         }
     }
+    if (!drive.unit) return drive;
+    if (drive.bus == "ide" && *drive.unit > last_unit) return wrong("units are 0 to " + std::to_string(last_unit));
+    if (drive.bus == "scsi" && *drive.unit == kScsiAdapterId) return wrong("SCSI unit 7 is the adapter's own");
     return drive;
 }
 

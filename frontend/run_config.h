@@ -24,7 +24,8 @@ struct DiskOption {
 
 // A drive for removable media: FILE or `empty`.
 struct RemovableOption {
-    std::string file;  // empty: nothing is in the drive
+    std::string file;         // empty: nothing is in the drive
+    std::string bus = "ide";  // ide or scsi, for CD-ROM drives
     std::optional<unsigned> unit;
     std::string mode = "private";  // private, shared, readonly
 };

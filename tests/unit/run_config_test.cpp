@@ -113,7 +113,7 @@ TEST_CASE("run_config: drives for removable media") {
     for (const char* text : {"", ",unit=0", "f,unit=2", "f,mode=", "f,bus=ide"}) CHECK_FALSE(floppy(text).ok());
     const auto wrong = parse_removable_option("--cdrom", "f.iso,mode=shared", 3, false);
     REQUIRE_FALSE(wrong.ok());
-    CHECK(wrong.error().context == "--cdrom f.iso,mode=shared: 'mode=shared' is not one of unit=0..3");
+    CHECK(wrong.error().context == "--cdrom f.iso,mode=shared: 'mode=shared' is not one of unit=0..3, bus=ide|scsi");
     const Parsed parsed("floppy = 'a.img'\ncdrom = ['x.iso', 'empty']\n", {"--floppy", "b.img"});
     CHECK(parsed.config.floppies == std::vector<std::string>{"b.img"});
     CHECK(parsed.config.cdroms == std::vector<std::string>{"x.iso", "empty"});
