@@ -19,12 +19,12 @@ WORK_SECONDS = 300
 # Four writers at once, each with blocks of its own size, to a disk of their own; then everything is read back past the
 # caches with other sizes, and compared.
 EXERCISE = """
-cd /tmp
+set +m
 exercise() {
-  for i in 0 1 2 3; do dd if=/dev/urandom of=data$i bs=64k count=24 2>/dev/null; done
+  for i in 0 1 2 3; do dd if=/dev/urandom of=/tmp/data$i bs=64k count=24 2>/dev/null; done
   i=0
   for size in 512 4096 24576 131072; do
-    dd if=data$i of=$1 bs=$size seek=$((i * 1572864 / size)) conv=notrunc oflag=direct 2>/dev/null &
+    dd if=/tmp/data$i of=$1 bs=$size seek=$((i * 1572864 / size)) conv=notrunc oflag=direct 2>/dev/null &
     i=$((i + 1))
   done
   wait
@@ -32,12 +32,12 @@ exercise() {
   echo 3 > /proc/sys/vm/drop_caches
   i=0
   for size in 65536 512 131072 4096; do
-    dd if=$1 of=back$i bs=$size skip=$((i * 1572864 / size)) count=$((1572864 / size)) iflag=direct 2>/dev/null &
+    dd if=$1 of=/tmp/back$i bs=$size skip=$((i * 1572864 / size)) count=$((1572864 / size)) iflag=direct 2>/dev/null &
     i=$((i + 1))
   done
   wait
   good=0
-  for i in 0 1 2 3; do cmp data$i back$i && good=$((good + 1)); done
+  for i in 0 1 2 3; do cmp /tmp/data$i /tmp/back$i && good=$((good + 1)); done
   echo exercise=$good
 }
 """
@@ -62,6 +62,10 @@ class Scsi(BootTest):
             self.assertNotRegex(line, r"sym\d: (.*(error|unexpected|suspicious)|SCSI phase)|ABORT|RESET operation|"
                                       r"bad reselection|timed out|msgin reject", guest.report())
 
+    def name_disk(self, guest, address):
+        """Sets $disk to the disk at HOST:CHANNEL:TARGET:LUN; Linux names them in the order in which it gets ready."""
+        self.ask(guest, f"disk=/dev/$(ls /sys/bus/scsi/devices/{address}/block); echo disk=$disk", r"disk=/dev/sd[a-z]\r\n")
+
     def check_driver(self, guest):
         self.ask(guest, "echo found=$(dmesg | grep -c -e '895a.*irq' -e 'tagged command queuing enabled')",
                  r"found=[2-9]")
@@ -83,9 +87,10 @@ class FromScsi(Scsi):
             self.check_driver(guest)
             for line in EXERCISE.strip().splitlines():
                 guest.send(line + "\n")
-            self.ask(guest, "exercise /dev/sdb", r"exercise=4\r\n")
-            digest = self.ask(guest, "echo sum=$(md5sum < /dev/sdb)", r"sum=([0-9a-f]{32})").group(1).decode()
-            self.ask(guest, "echo cache=$(cat /sys/block/sdb/queue/write_cache | tr ' ' -)", r"cache=write-back")
+            self.name_disk(guest, "*:0:3:0")
+            self.ask(guest, "exercise $disk", r"exercise=4\r\n")
+            digest = self.ask(guest, "echo sum=$(md5sum < $disk)", r"sum=([0-9a-f]{32})").group(1).decode()
+            self.ask(guest, "echo cache=$(cat /sys/block/${disk#/dev/}/queue/write_cache | tr ' ' -)", r"cache=write-back")
             self.ask(guest, "echo kept > /mnt/kept; sync; echo done=$?", r"done=0")
             self.power_off(guest)
         raw = self.folder / "data.raw"
@@ -124,7 +129,8 @@ class Move(Scsi):
         os.truncate(driver, (size + 511) // 512 * 512)
         with Guest("--disk", disk, "--disk", f"{driver},format=raw", *HEADLESS, *SERIAL) as guest:
             self.ready(guest)
-            self.ask(guest, f"head -c {size} /dev/sdb > /mnt/initrd.img; echo made > /mnt/on-ide; sync; echo done=$?",
+            self.name_disk(guest, "0:0:1:0")
+            self.ask(guest, f"head -c {size} $disk > /mnt/initrd.img; echo made > /mnt/on-ide; sync; echo done=$?",
                      r"done=0")
             self.power_off(guest)
         with Guest("--disk", f"{disk},bus=scsi", *HEADLESS, *SERIAL) as guest:
@@ -144,8 +150,9 @@ class BesideIde(Scsi):
                    *HEADLESS, *SERIAL) as guest:
             self.ready(guest)
             digest = hashlib.md5(data.read_bytes()).hexdigest()
-            self.ask(guest, "echo sum=$(md5sum < /dev/sdb)", rf"sum={digest}")
-            self.ask(guest, "echo protected=$(cat /sys/block/sdb/ro)", r"protected=1")
+            self.name_disk(guest, "*:0:15:0")
+            self.ask(guest, "echo sum=$(md5sum < $disk)", rf"sum={digest}")
+            self.ask(guest, "echo protected=$(cat /sys/block/${disk#/dev/}/ro)", r"protected=1")
             self.power_off(guest)
 
 
