@@ -109,13 +109,13 @@ class Session {
                                0x600,
                                0x0A00'0010,
                                0x620,
-                               0x800F'0000 | 0x0200'0000 * 0 | 0x0700'0000,
+                               0x870F'0000,
                                0x740,  // message in: below
                                0x810B'0000,
                                0x730,
                                0x0800'0000 | size,
                                0x2000,
-                               0x800B'0000 | 0x0300'0000,
+                               0x830B'0000,
                                0x760};
         for (size_t i = 0; i < std::size(program); ++i) board_.memory->write_value(0x700 - 0x38 + 4 * i, program[i]);
         const u32 rest[] = {0x0900'0000 | size, 0x4000, 0x8308'0000, 0x760, 0x0F00'0001, 0x640, 0x7C02'7F00, 0,

@@ -10,7 +10,8 @@
 #   i386/scsi-shell.raw, scsi-auto.raw      disks with that one
 #   GUEST/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
 #   GUEST/shell.vhd                         the first as a dynamic VHD; i386 has none there, but these:
-#   shell.vhd, auto.vhd, screen.vhd, scsi-shell.vhd, scsi-auto.vhd   i386's disks as dynamic VHDs, for runs that leave them alone
+#   shell.vhd, auto.vhd, screen.vhd, scsi-shell.vhd, scsi-auto.vhd
+#                               i386's disks as dynamic VHDs, for runs that leave them alone
 #   demo.vhd                                a copy of shell.vhd to write to: the demo's disk
 # The VHDs are made only with --lodge.
 set -eu
