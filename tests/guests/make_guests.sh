@@ -6,9 +6,12 @@
 # GUEST is i386 (the default), i386-pae or amd64. In DIRECTORY (default build/guests):
 #   GUEST/packages/             the Debian packages
 #   GUEST/vmlinuz, initrd.img   for a boot without firmware
+#   i386/initrd-scsi.img        the same with the driver of the LSI 53C895A
+#   i386/scsi-shell.raw, scsi-auto.raw      disks with that one
 #   GUEST/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
 #   GUEST/shell.vhd                         the first as a dynamic VHD; i386 has none there, but these:
-#   shell.vhd, auto.vhd, screen.vhd         i386's disks as dynamic VHDs, for runs that leave them alone
+#   shell.vhd, auto.vhd, screen.vhd, scsi-shell.vhd, scsi-auto.vhd
+#                               i386's disks as dynamic VHDs, for runs that leave them alone
 #   demo.vhd                                a copy of shell.vhd to write to: the demo's disk
 # The VHDs are made only with --lodge.
 set -eu
@@ -40,8 +43,17 @@ make_raw_images() {
     rm -f "$directory/made"
     "$here/fetch_packages.sh" "$1" "$directory"
     # What a FAT partition on an IDE disk needs.
-    "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd.img" "$here/init" \
-        sd_mod ata_piix nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 vfat
+    modules="sd_mod ata_piix nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 vfat"
+    # shellcheck disable=SC2086 # a list
+    "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd.img" "$here/init" $modules
+    if [ "$1" = i386 ]; then
+        # shellcheck disable=SC2086 # a list
+        "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd-scsi.img" "$here/init" \
+            $modules sym53c8xx sr_mod isofs
+        for mode in shell auto; do
+            "$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd-scsi.img" "$mode" "$directory/scsi-$mode.raw"
+        done
+    fi
     rm -rf "$directory/root"
     for mode in shell auto screen; do
         "$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd.img" "$mode" "$directory/$mode.raw"
@@ -64,7 +76,7 @@ make_vhd() {
 }
 
 make_i386_vhds() {
-    for mode in shell auto screen; do
+    for mode in shell auto screen scsi-shell scsi-auto; do
         make_vhd "$directory/$mode.raw" "$output/$mode.vhd"
     done
     if is_older "$output/demo.vhd" "$output/shell.vhd"; then
