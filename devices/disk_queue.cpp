@@ -28,6 +28,10 @@ const char* name_of(DiskOperation operation) {
             return "flush";
         case DiskOperation::discard:
             return "discard";
+        case DiskOperation::zero:
+            return "zeroing";
+        case DiskOperation::extent:
+            return "extent";
     }
     return "request";
 }
@@ -103,7 +107,21 @@ Result<void> DiskQueue::transfer(DiskRequest& request) {
             return disk_.flush();
         case DiskOperation::discard:
             return disk_.discard(request.offset, request.length);
+        case DiskOperation::zero:
+            return disk_.zero(request.offset, request.length);
+        case DiskOperation::extent:
+            return find_extent(request);
     }
+    return {};
+}
+
+Result<void> DiskQueue::find_extent(DiskRequest& request) {
+    if (request.offset >= disk_.size()) return Error{ErrorKind::usage, "beyond the end of the disk"};
+    const auto extent = disk_.extent(request.offset);
+    if (!extent) return extent.error();
+    request.data.resize(kExtentSize);
+    store(request.data.data(), extent->length);
+    request.data[8] = extent->zero;
     return {};
 }
 
@@ -162,7 +180,7 @@ void DiskQueue::complete(size_t index, DiskStatus posted) {
     in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(index));
     wait_for(*job);
     DiskCompletion completion{job->tag, job->request.operation, worse(posted, job->status), {}};
-    if (completion.operation == DiskOperation::read) completion.data = std::move(job->request.data);
+    if (returns_data(completion.operation)) completion.data = std::move(job->request.data);
     done_(std::move(completion));
 }
 
@@ -212,10 +230,10 @@ void DiskQueue::state_of_request(StateIo& io, InFlight& entry) {
     io.field("tag", job.tag);
     io.field("operation", job.request.operation);
     io.field("status", job.status);
-    if (job.request.operation > DiskOperation::discard || job.status > DiskStatus::no_space)
+    if (job.request.operation > DiskOperation::extent || job.status > DiskStatus::no_space)
         io.fail(name_ + ": a request in flight cannot be");
     // What was written is on the disk; only what was read is still to be told.
-    if (job.request.operation == DiskOperation::read) io.blob("data", job.request.data, kMostBytes);
+    if (returns_data(job.request.operation)) io.blob("data", job.request.data, kMostBytes);
 }
 
 // The requests of a loaded state are finished; what is left is to tell the device.

@@ -29,7 +29,9 @@
 
 namespace lodge {
 
-enum class DiskOperation : u8 { read, write, flush, discard };
+// `extent` asks for the run that begins at `offset` (BlockDevice::extent); it completes with its length (u64) and whether
+// it is zeros (u8).
+enum class DiskOperation : u8 { read, write, flush, discard, zero, extent };
 
 // `failed`: the host or the image could not do it. `no_space`: the host's disk is full.
 enum class DiskStatus : u8 { ok, failed, no_space };
@@ -37,7 +39,7 @@ enum class DiskStatus : u8 { ok, failed, no_space };
 struct DiskRequest {
     DiskOperation operation = DiskOperation::read;
     u64 offset = 0;        // bytes
-    u64 length = 0;        // bytes: read and discard; a read has at most DiskQueue::kMostBytes
+    u64 length = 0;        // bytes: read, discard and zero; a read has at most DiskQueue::kMostBytes
     std::vector<u8> data;  // write: what to write, at most DiskQueue::kMostBytes
 };
 
@@ -45,7 +47,7 @@ struct DiskCompletion {
     u64 tag = 0;
     DiskOperation operation = DiskOperation::read;
     DiskStatus status = DiskStatus::ok;
-    std::vector<u8> data;  // read: `length` bytes, zeros when it failed
+    std::vector<u8> data;  // read: `length` bytes, zeros when it failed; extent: see there, empty when it failed
 };
 
 class DiskQueue {
@@ -54,6 +56,7 @@ class DiskQueue {
 
     // Limits of one request and of all that are in flight: larger work is submitted in parts.
     static constexpr u64 kMostBytes = kMiB;
+    static constexpr size_t kExtentSize = 9;  // of an extent's data
     static constexpr size_t kMostInFlight = 256;
     // The disk of the virtual clock: 100 microseconds to get going, then 200 MB/s (5 ns per byte).
     static constexpr u64 kLatency = 100'000;
@@ -91,10 +94,14 @@ class DiskQueue {
         std::shared_ptr<Job> job;
     };
 
+    static bool returns_data(DiskOperation operation) {
+        return operation == DiskOperation::read || operation == DiskOperation::extent;
+    }
     bool is_virtual() const { return scheduler_.clock().mode() == ClockMode::virtual_time; }
     void work();
     DiskStatus perform(DiskRequest& request);
     Result<void> transfer(DiskRequest& request);
+    Result<void> find_extent(DiskRequest& request);
     DiskStatus note(const Result<void>& result);
     void post(const Job& job);
 

@@ -411,8 +411,8 @@ void E1000::send(std::span<const u8> frame) {
 
 void E1000::on_input(std::span<const u8> payload) {
     if (payload.empty()) return;
-    if (payload[0] == kInputFrames) return on_frames(payload.subspan(1));
-    if (payload[0] == kInputCable && payload.size() == 2) phy_.set_cable(payload[1] != 0);
+    if (payload[0] == NetworkPort::kInputFrames) return on_frames(payload.subspan(1));
+    if (payload[0] == NetworkPort::kInputCable && payload.size() == 2) phy_.set_cable(payload[1] != 0);
 }
 
 void E1000::on_frames(std::span<const u8> frames) {

@@ -3,14 +3,10 @@
 //
 //   frames out   a write to TDT runs the transmit ring: descriptors go to the PacketBuilder, whose frames go to the
 //                NetworkPort at once. A burst is bounded; the rest follows a moment of guest time later.
-//   frames in    come through the input queue (see payloads below), are filtered, and wait in a queue of at most
+//   frames in    come through the input queue (payloads: NetworkPort in ports.h), are filtered, and wait in a queue of at most
 //                kBacklog bytes until the guest has given descriptors; what does not fit is lost and counted (MPC).
 //   interrupts   causes gather in ICR; the pin follows ICR and IMS, not more often than ITR says; RDTR, RADV, TIDV and
 //                TADV delay causes, all in guest time.
-//
-// Payloads of the card's input source: a byte kind, then
-//   kInputFrames: for each frame u16 length (little-endian) and its bytes, without FCS
-//   kInputCable:  u8 1 plugged in, 0 pulled out
 //
 // A guest may point the card's DMA at the card's own registers: such accesses do nothing.
 #pragma once
@@ -40,7 +36,6 @@ struct E1000Config {
 
 class E1000 final : public PciDevice {
   public:
-    static constexpr u8 kInputFrames = 0, kInputCable = 1;
     static constexpr size_t kBacklog = 256 * kKiB;
     static constexpr size_t kMostFrame = NetworkPort::kMostFrame;
     // What one write to TDT does at most, and when the rest follows.

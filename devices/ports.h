@@ -15,9 +15,14 @@ class CharPort {
     virtual void write(std::span<const u8> bytes) = 0;
 };
 
-// The network that a card is plugged into.
+// The network that a card is plugged into. What comes from it enters through the card's input source, whose payloads
+// are a byte that says what it is, and then
+//   kInputFrames: for each frame u16 length (little-endian) and its bytes, without FCS
+//   kInputCable:  u8 1 plugged in, 0 pulled out
 class NetworkPort {
   public:
+    static constexpr u8 kInputFrames = 0, kInputCable = 1;
+
     virtual ~NetworkPort() = default;
     // A frame that the guest has sent: without its FCS, at most kMostFrame bytes.
     virtual void send(std::span<const u8> frame) = 0;

@@ -11,6 +11,7 @@
 #include "core/interp/interpreter.h"
 #include "devices/linux_loader.h"
 #include "disks/open_image.h"
+#include "frontend/net_options.h"
 #include "jit/translator.h"
 #include "roms/firmware.h"
 
@@ -47,10 +48,6 @@ Result<void> check_choices(const RunConfig& config) {
         return usage("--clock " + config.clock + ": not one of realtime, virtual");
     if (!config.display.empty() && config.display != "none")
         return usage("--display " + config.display + ": this version has no window; use --display none");
-    if (!config.nic.empty() && config.nic != "none")
-        return usage("--nic " + config.nic + ": this version has no network card; use --nic none");
-    if (!config.net.empty() && config.net != "none")
-        return usage("--net " + config.net + ": this version has no network; use --net none");
     if (config.kernel.empty() && (!config.initrd.empty() || !config.append.empty()))
         return usage("--initrd and --append need --kernel");
     if (config.clock == "virtual" && !config.speed.empty())
@@ -63,6 +60,7 @@ Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu)
     jit::Translator::Options options;
     options.listing = config.list_code;
     options.perf_map = config.perf_map;
+    options.jit_dump = config.jit_dump;
     auto translator = jit::Translator::create(cpu, options);
     if (!translator) return translator.error();
     return std::unique_ptr<Executor>(std::move(*translator));
@@ -208,6 +206,7 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     board.serial[0] = made->serial_.get();
     board.debug = made->debug_.get();
 
+    LODGE_TRY(made->open_networks(config, board, log));
     MachineConfig core;
     core.backing_bytes = layout->backing_bytes();
     core.clock = config.clock == "virtual" ? ClockMode::virtual_time : ClockMode::realtime;
@@ -229,6 +228,7 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     if (const Uart* port = made->pc_->serial(0))
         made->serial_feed_ = std::make_unique<SerialFeed>(parts.inputs(), *port);
     if (made->serial_ && !made->serial_on_stdio_) made->serial_->connect(made->serial_feed_.get());
+    made->connect_networks();
     if (!config.kernel.empty()) LODGE_TRY(made->boot_directly(config));
     return made;
 }
@@ -236,6 +236,46 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
 // The host's ports must not speak to a machine that is going away.
 PcMachine::~PcMachine() {
     if (serial_) serial_->connect(nullptr);
+    for (const auto& network : networks_)
+        if (network) network->disconnect();
+}
+
+// The cards' expansion ROM is for a machine that may come to boot from them: what does not needs none of it.
+Result<void> PcMachine::open_networks(const RunConfig& config, PcConfig& board, Log& log) {
+    auto cards = plan_network_cards(config);
+    if (!cards) return cards.error();
+    if (config.boot == "network" && cards->empty()) return usage("--boot network: the machine has no network card");
+    const bool last_resort =
+        config.kernel.empty() && config.disks.empty() && config.cdroms.empty() && config.floppies.empty();
+    if (!cards->empty() && (config.boot == "network" || last_resort)) {
+        auto rom = find_network_rom(config.firmware_dir);
+        if (!rom && config.boot == "network") return rom.error();
+        if (rom) board.network_rom = std::move(*rom);
+    }
+    const ClockMode clock = config.clock == "virtual" ? ClockMode::virtual_time : ClockMode::realtime;
+    for (const PlannedCard& card : *cards) {
+        auto network = open_network(card, clock, log);
+        if (!network) return network.error();
+        networks_.push_back(std::move(*network));
+    }
+    if (!config.capture.empty()) {
+        auto file = CaptureFile::create(config.capture);
+        if (!file) return file.error();
+        capture_ = std::move(*file);
+    }
+    for (size_t i = 0; i < cards->size(); ++i) {
+        NetworkPort* port = networks_[i].get();
+        if (port && capture_) port = captured_.emplace_back(std::make_unique<CapturedPort>(port, *capture_)).get();
+        board.network_cards.push_back({(*cards)[i].address, port});
+    }
+    return {};
+}
+
+void PcMachine::connect_networks() {
+    for (const auto& port : captured_) port->set_clock(machine_->clock());
+    for (size_t i = 0; i < networks_.size(); ++i)
+        if (networks_[i])
+            networks_[i]->connect(machine_->inputs(), pc_->network_card(i).input_source(), machine_->scheduler());
 }
 
 void PcMachine::abandon_ports() {

@@ -7,6 +7,8 @@
 #include "devices/pc.h"
 #include "frontend/host_serial.h"
 #include "frontend/run_config.h"
+#include "net/capture.h"
+#include "net/network.h"
 
 namespace lodge {
 
@@ -27,11 +29,16 @@ class PcMachine {
 
   private:
     PcMachine() = default;
+    Result<void> open_networks(const RunConfig& config, PcConfig& board, Log& log);
+    void connect_networks();
     Result<void> boot_directly(const RunConfig& config);
     Result<void> place_kernel();
 
     // In the order in which they are made: the board's devices use the machine's parts and these ports.
     std::unique_ptr<HostPort> serial_, debug_;
+    std::unique_ptr<CaptureFile> capture_;                 // of --capture
+    std::vector<std::unique_ptr<Network>> networks_;       // of the cards, in their order; null: none
+    std::vector<std::unique_ptr<CapturedPort>> captured_;  // between a card and its network
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<Pc> pc_;
     std::unique_ptr<SerialFeed> serial_feed_;

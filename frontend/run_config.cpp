@@ -21,8 +21,7 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"initrd", {&RunConfig::initrd, "initial RAM disk for --kernel"}},
         {"append", {&RunConfig::append, "command line for --kernel"}},
         {"boot", {&RunConfig::boot, "disk, cdrom, floppy or network: what firmware tries first"}},
-        {"nic", {&RunConfig::nic, "none (no network card in this version)"}},
-        {"net", {&RunConfig::net, "none (no network in this version)"}},
+        {"capture", {&RunConfig::capture, "write what passes the network cards to this file, as pcap"}},
         {"display", {&RunConfig::display, "none (no window in this version)"}},
         {"serial",
          {&RunConfig::serial,
@@ -33,6 +32,8 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
         {"screenshot", {&RunConfig::screenshot, "write the screen to this PNG file when the run ends"}},
         {"list-code", {&RunConfig::list_code, "write the translated code to this file when the run ends"}},
+        {"jitdump",
+         {&RunConfig::jit_dump, "write translated code for perf inject --jit to this folder, in jit-PID.dump"}},
         {"firmware-dir", {&RunConfig::firmware_dir, "folder with bios-256k.bin and vgabios-stdvga.bin"}},
     };
 }
@@ -56,6 +57,11 @@ std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const cha
         {"floppy",
          {&RunConfig::floppies,
           "FILE.img[,unit=0|1][,mode=private|shared|readonly], or 'empty': a diskette drive; may repeat"}},
+        {"nic", {&RunConfig::nics, "e1000[,mac=XX:XX:XX:XX:XX:XX] or none: a network card; may repeat"}},
+        {"net",
+         {&RunConfig::nets,
+          "user[,hostfwd=tcp:HOST:PORT-:PORT][,tftp=FOLDER][,bootfile=NAME][,...], tap=IFNAME, socket=unix:PATH or "
+          "none: what the card is plugged into; may repeat"}},
     };
 }
 
@@ -122,7 +128,7 @@ void add_run_options(CLI::App& command, RunConfig& config) {
         ->type_name("MACHINE.toml");
     for (const auto& [name, option] : list_options())
         command.add_option("--" + name, config.*option.first, option.second)
-            ->type_name("FILE")
+            ->type_name(name == "nic" || name == "net" ? "VALUE" : "FILE")
             ->allow_extra_args(false);
     for (const auto& [name, option] : value_options())
         command.add_option("--" + name, config.*option.first, option.second)->type_name("VALUE")->take_last();

@@ -34,7 +34,8 @@ struct RunConfig {
     std::vector<std::string> disks, cdroms, floppies;
     std::string kernel, initrd, append;
     std::string boot;
-    std::string nic, net;
+    std::vector<std::string> nics, nets;
+    std::string capture;
     std::string display;
     std::string serial;
     std::string debugcon;
@@ -44,6 +45,7 @@ struct RunConfig {
     std::string screenshot;
     std::string firmware_dir;
     std::string list_code;
+    std::string jit_dump;
     bool perf_map = false;
     bool paused = false;
     bool no_reboot = false;

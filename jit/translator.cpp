@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/decode/decoder.h"
+#include "core/interp/bind.h"
 #include "jit/emitter.h"
 #include "jit/listing.h"
 
@@ -43,6 +44,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
     while (insns.size() < kMostInBlock) {
         Insn insn;
         if (decode(code.subspan(offset), size, insn) != DecodeStatus::ok) break;
+        insn.opcode = opcode_in(model, insn);
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
@@ -71,7 +73,12 @@ i32 from_state(const Cpu& cpu, const void* field) {
 Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, const Options& options) {
     auto memory = CodeMemory::create(options.code_bytes);
     if (!memory) return memory.error();
-    return std::unique_ptr<Translator>(new Translator(cpu, options, std::move(*memory)));
+    std::unique_ptr<Translator> translator(new Translator(cpu, options, std::move(*memory)));
+    if (options.jit_dump.empty()) return translator;
+    auto dump = JitDump::create(options.jit_dump);
+    if (!dump) return dump.error();
+    translator->jit_dump_ = std::move(*dump);
+    return translator;
 }
 
 Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory)
@@ -372,7 +379,7 @@ Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, 
     if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
     block.region = region_;
     regions_[region_].push_back(&block);
-    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
+    tell_perf(block);
     ++counters_.translated_blocks;
     counters_.translated_instructions += block.count;
     counters_.code_bytes += block.size;
@@ -492,6 +499,12 @@ void Translator::evict_region(unsigned region) {
 }
 
 // --- Statistics
+
+void Translator::tell_perf(const Block& block) {
+    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
+    if (jit_dump_)
+        jit_dump_->add(perf_symbol(cpu_.state.ip), reinterpret_cast<u64>(block.code), {block.code, block.size});
+}
 
 std::vector<std::pair<std::string, u64>> Translator::statistics() const {
     constexpr size_t kMostFallbacks = 24;

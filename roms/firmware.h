@@ -20,4 +20,8 @@ struct Firmware {
 // ErrorKind::not_found names the package to install; bad_format says which file cannot be firmware; io names the file.
 Result<Firmware> find_firmware(const std::optional<std::filesystem::path>& directory = std::nullopt);
 
+// The expansion ROM that boots from an e1000, iPXE's: `pxe-e1000.rom` from Debian's package `ipxe-qemu`, or from
+// `directory` if it is not empty and has one. At most 128 KiB. Errors as above.
+Result<std::vector<u8>> find_network_rom(const std::filesystem::path& directory);
+
 }  // namespace lodge

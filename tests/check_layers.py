@@ -21,9 +21,11 @@ PERMITTED = {
     "disks": ["core/base"],
     "disks/scsi": ["core/base", "disks"],
     "disks/server": ["core/base", "disks", "disks/scsi"],
+    "net": ["core/base", "core:clock.h", "core:input_queue.h", "core:scheduler.h", "devices:ethernet.h",
+            "devices:ports.h"],
     "roms": ["core/base"],
     "frontend": ["core", "core/base", "core/cpu", "core/decode", "core/interp", "core/memory", "devices", "disks",
-                 "disks/server", "jit", "roms"],
+                 "disks/server", "jit", "net", "roms"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 

@@ -10,9 +10,8 @@
 #include <cstdio>
 #include <string>
 
-#include "core/decode/decoder.h"
-#include "core/decode/disasm.h"
 #include "frontend/pc_machine.h"
+#include "tests/lockstep/cpu_fields.h"
 
 namespace lodge {
 
@@ -24,50 +23,6 @@ struct Options {
     u64 start = 0;             // instructions before the first comparison
     u64 limit = ~u64{0};       // instructions
 };
-
-struct Field {
-    const char* name;
-    u64 interpreter, translator;
-};
-
-std::vector<Field> fields(const Cpu& a, const Cpu& b) {
-    static constexpr const char* kRegisters[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                                   "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-    static constexpr const char* kSegments[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
-    std::vector<Field> all;
-    const CpuState &x = a.state, &y = b.state;
-    for (unsigned i = 0; i < 16; ++i) all.push_back({kRegisters[i], x.gpr[i], y.gpr[i]});
-    all.push_back({"ip", x.ip, y.ip});
-    all.push_back({"eflags", a.eflags(), b.eflags()});
-    all.push_back({"cr0", x.cr0, y.cr0});
-    all.push_back({"cr2", x.cr2, y.cr2});
-    all.push_back({"cr3", x.cr3, y.cr3});
-    all.push_back({"cr4", x.cr4, y.cr4});
-    all.push_back({"efer", x.efer, y.efer});
-    all.push_back({"retired", x.retired, y.retired});
-    all.push_back({"cpl", x.cpl, y.cpl});
-    for (unsigned i = 0; i < 6; ++i) {
-        all.push_back({kSegments[i], x.segments[i].selector, y.segments[i].selector});
-        all.push_back({"segment base", x.segments[i].base, y.segments[i].base});
-        all.push_back({"segment limit", x.segments[i].limit, y.segments[i].limit});
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        all.push_back({"st significand", load<u64>(x.fpu.st[i]), load<u64>(y.fpu.st[i])});
-        all.push_back({"st exponent", load<u16>(x.fpu.st[i] + 8), load<u16>(y.fpu.st[i] + 8)});
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        all.push_back({"xmm low", load<u64>(x.fpu.xmm[i]), load<u64>(y.fpu.xmm[i])});
-        all.push_back({"xmm high", load<u64>(x.fpu.xmm[i] + 8), load<u64>(y.fpu.xmm[i] + 8)});
-    }
-    all.push_back({"x87 control", x.fpu.control, y.fpu.control});
-    all.push_back({"x87 status", x.fpu.status, y.fpu.status});
-    all.push_back({"x87 valid", x.fpu.valid, y.fpu.valid});
-    all.push_back({"x87 opcode", x.fpu.opcode, y.fpu.opcode});
-    all.push_back({"x87 instruction", x.fpu.instruction, y.fpu.instruction});
-    all.push_back({"x87 data", x.fpu.data, y.fpu.data});
-    all.push_back({"mxcsr", x.fpu.mxcsr, y.fpu.mxcsr});
-    return all;
-}
 
 class Lockstep {
   public:
@@ -109,32 +64,20 @@ class Lockstep {
     }
 
     bool same_cpus(u64 from) {
-        const auto all = fields(a_.cpu(), b_.cpu());
-        bool same = true;
-        for (const Field& field : all) same &= field.interpreter == field.translator;
-        if (same) return true;
+        if (lockstep::same_cpus(a_.cpu(), b_.cpu())) return true;
         std::printf("the engines differ; the last comparison was at instruction %lu\n", from);
-        for (const Field& field : all)
-            std::printf("%c %-16s %016lx %016lx\n", field.interpreter == field.translator ? ' ' : '*', field.name,
-                        field.interpreter, field.translator);
+        lockstep::print_fields(a_.cpu(), b_.cpu());
         show_code(before_);
-        show_code(0xffffffff90ded442);
         same_memory();
         return false;
     }
 
     // What was executed since the last comparison, or would have been without branches.
     void show_code(u64 ip) {
-        Cpu& cpu = a_.cpu();
         for (unsigned i = 0; i < 70; ++i) {
-            u8 bytes[kLongestInsn] = {};
-            for (unsigned at = 0; at < sizeof bytes; ++at)
-                if (const auto physical = cpu.debug_translate(cpu.state.segment(Segment::cs).base + ip + at))
-                    bytes[at] = cpu.memory().read_value<u8>(*physical);
-            Insn insn;
-            if (decode(bytes, cpu.code_size(), insn) != DecodeStatus::ok) return;
-            std::printf("  %lx: %s\n", ip, disassemble(insn, ip).c_str());
-            ip += insn.length;
+            unsigned length;
+            std::printf("  %lx: %s\n", ip, lockstep::disassemble_at(a_.cpu(), ip, length).c_str());
+            ip += length;
         }
     }
 

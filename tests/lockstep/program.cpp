@@ -10,8 +10,6 @@ namespace lodge::lockstep {
 
 namespace {
 
-constexpr u32 kAllFeatures = kCr4Pse | kCr4Pge;
-
 // Where the pieces of one program come to lie, and the code itself.
 class ProgramMaker {
   public:
@@ -107,7 +105,7 @@ ProgramMaker::ProgramMaker(u64 seed, u64 number, const CpuModel& model) : model_
 // ---------------------------------------------------------------------------------------------------- Setup
 
 void ProgramMaker::draw_mode() {
-    const bool has_long = model_.extended_edx & kCpuidLm;
+    const bool has_long = model_.extended_edx & kCpuidLm, has_pae = model_.features_edx & kCpuidPae;
     Program& p = program_;
     const u64 pick = random_.below(100);
     p.mode = pick < 10   ? Mode::real
@@ -125,7 +123,7 @@ void ProgramMaker::draw_mode() {
     p.paging = p.mode == Mode::real            ? Paging::none
                : p.mode >= Mode::compatibility ? Paging::long_mode
                : tables < 3                    ? Paging::none
-               : tables < 7                    ? Paging::legacy
+               : tables < 7 || !has_pae        ? Paging::legacy
                                                : Paging::pae;
     p.user = p.mode == Mode::virtual8086 || (p.mode != Mode::real && random_.chance(45));
     const bool pages = p.paging != Paging::none;
@@ -134,13 +132,15 @@ void ProgramMaker::draw_mode() {
     if (pages) p.cr0 |= kCr0Pg | (random_.chance(70) ? kCr0Wp : 0);
     if (random_.chance(40)) p.cr0 |= kCr0Am;
     if (random_.chance(4)) p.cr0 |= kCr0Ts;
-    if (model_.has_cpuid) {
-        p.cr4 = random_.chance(60) ? kAllFeatures : random_() & kAllFeatures;
-        if (p.paging >= Paging::pae) p.cr4 |= kCr4Pae;
-        if (random_.chance(40)) p.cr4 |= kCr4De;
-        if (model_.features_edx & kCpuidFxsr) p.cr4 |= random_.chance(95) ? kCr4Osfxsr : 0;
-        if (model_.features_edx & kCpuidSse) p.cr4 |= random_.chance(85) ? kCr4Osxmmexcpt : 0;
-    }
+    const auto offer = [&](u32 feature, u64 bits, unsigned percent) {
+        if ((model_.features_edx & feature) && random_.chance(percent)) p.cr4 |= bits;
+    };
+    offer(kCpuidPse, kCr4Pse, 80);
+    offer(kCpuidPge, kCr4Pge, 80);
+    offer(kCpuidDe, kCr4De, 40);
+    offer(kCpuidFxsr, kCr4Osfxsr, 95);
+    offer(kCpuidSse, kCr4Osxmmexcpt, 85);
+    if (p.paging >= Paging::pae) p.cr4 |= kCr4Pae;
     if (p.paging == Paging::long_mode) p.efer = kEferLme | kEferSce | (random_.chance(60) ? kEferNxe : 0);
 
     switch (p.mode) {

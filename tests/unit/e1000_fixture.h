@@ -101,7 +101,7 @@ struct Board : test::TestBoard {
 
     // --- Reception
     void receive(const std::vector<u8>& frame) {
-        std::vector<u8> payload = {E1000::kInputFrames, static_cast<u8>(frame.size()),
+        std::vector<u8> payload = {NetworkPort::kInputFrames, static_cast<u8>(frame.size()),
                                    static_cast<u8>(frame.size() >> 8)};
         payload.insert(payload.end(), frame.begin(), frame.end());
         post(card.input_source(), std::move(payload));

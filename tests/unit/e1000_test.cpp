@@ -136,11 +136,11 @@ TEST_CASE("the PHY is found, and the link follows CTRL.SLU, the cable and negoti
     CHECK(!(*board.phy_read(1) & 4));
     CHECK((*board.phy_read(1) & 0x24) == 0x24);
     CHECK(board.phy_read(17) == 0xAC00);
-    board.post(board.card.input_source(), {E1000::kInputCable, 0});
+    board.post(board.card.input_source(), {NetworkPort::kInputCable, 0});
     CHECK(board.read(ICR) == kIntLsc);
     CHECK(!(board.read(STATUS) & kStatusLu));
     CHECK(!(*board.phy_read(1) & 4));
-    board.post(board.card.input_source(), {E1000::kInputCable, 1});
+    board.post(board.card.input_source(), {NetworkPort::kInputCable, 1});
     board.advance(Phy::kNegotiation);
     CHECK((board.read(STATUS) & kStatusLu));
     // Restarting the negotiation by MII; the interrupt that tells of the access.
@@ -629,12 +629,12 @@ TEST_CASE("loopback, no link, no bus mastering") {
     CHECK(board.port.sent.empty());
     CHECK(board.read(RDH) == 1);
     board.write(RCTL, kRctlEn);
-    board.post(board.card.input_source(), {E1000::kInputCable, 0});
+    board.post(board.card.input_source(), {NetworkPort::kInputCable, 0});
     board.transmit({{0x8000, 100, Board::kSend}});
     board.receive(frame_to(kAddress, 100));
     CHECK(board.port.sent.empty());
     CHECK(board.read(RDH) == 1);
-    board.post(board.card.input_source(), {E1000::kInputCable, 1});
+    board.post(board.card.input_source(), {NetworkPort::kInputCable, 1});
     board.advance(Phy::kNegotiation);
     board.card.config_write(kPciCommand, 2, kPciCommandMemory | kPciCommandIo);
     board.transmit({{0x8000, 100, Board::kSend}});
