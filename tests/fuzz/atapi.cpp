@@ -52,7 +52,13 @@ struct CdBoard : TestBoard {
         out(0xC008, choice & 2 ? 9 : 1);
     }
     void move_data(u8 choice) {
-        for (unsigned i = 0; i < choice * 8u; ++i) choice & 1 ? ports.write(0x170, 2, i) : ports.read(0x170, 4);
+        for (unsigned i = 0; i < choice * 8u; ++i) {
+            if (choice & 1) {
+                ports.write(0x170, 2, i);
+            } else {
+                ports.read(0x170, 4);
+            }
+        }
     }
     void change_disc(u8 choice) {
         if (choice & 1) {
