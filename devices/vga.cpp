@@ -513,8 +513,8 @@ std::optional<u32> Vga::window_address(u64 offset) const {
     return dispi_on() ? static_cast<u32>(dispi_[kBank] * kBankSize + address) : address & 0xFFFF;
 }
 
-// A text console's cells, character and attribute, lie side by side in planes 0 and 1, and nothing changes them on their
-// way.
+// A text console's cells, character and attribute, lie side by side in planes 0 and 1, and nothing changes them on
+// their way.
 void Vga::find_cells() {
     cells_ = {};
     const bool plain_write = sequencer_[kMapMask] == 3 && (graphics_[kMode] & 3) == 0 && graphics_[kRotate] == 0 &&

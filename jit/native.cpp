@@ -231,12 +231,12 @@ bool Emitter::is_native(const Insn& insn, const EmitterContext& context, u32 mod
     if (!exists(insn, *context.model)) return false;
     if (insn.has_memory() && !address_is_simple(insn)) return false;
     return is_native_integer(insn) || is_native_shift(insn) || is_native_move(insn) || is_native_stack(insn, mode) ||
-           is_native_string(insn) || is_native_system(insn, mode) || is_native_branch(insn, mode) || is_native_fpu(insn, mode);
+           is_native_string(insn) || is_native_system(insn, mode) || is_native_branch(insn, mode) ||
+           is_native_fpu(insn, mode);
 }
 
 bool Emitter::is_native_in(std::span<const Insn> insns, size_t index, const EmitterContext& context, u32 mode) {
-    return is_native(insns[index], context, mode) &&
-           (insns[index].opcode != Opcode::STI || index + 1 < insns.size());
+    return is_native(insns[index], context, mode) && (insns[index].opcode != Opcode::STI || index + 1 < insns.size());
 }
 
 }  // namespace lodge::jit
