@@ -71,7 +71,8 @@ struct CdBoard : TestBoard {
 
     ide_test::MemoryDisk disk{5000};
     MediumSlot slot{inputs, log, "cdrom2", disc(500)};
-    Ide ide{TestBoard::platform(), IrqLine(lines, 14), IrqLine(lines, 15), {&disk}, {nullptr, nullptr, &slot, nullptr}};
+    Platform board_platform = TestBoard::platform();  // PCI functions keep a reference to it
+    Ide ide{board_platform, IrqLine(lines, 14), IrqLine(lines, 15), {&disk}, {nullptr, nullptr, &slot, nullptr}};
 };
 
 }  // namespace
