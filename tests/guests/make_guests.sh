@@ -12,6 +12,11 @@
 #   GUEST/shell.vhd                         the first as a dynamic VHD; i386 has none there, but these:
 #   shell.vhd, auto.vhd, screen.vhd, scsi-shell.vhd, scsi-auto.vhd
 #                               i386's disks as dynamic VHDs, for runs that leave them alone
+#   amd64/storage.img                       an initramfs with the drivers of CD-ROM and diskette drives, and block_io
+#   amd64/block_io                          the program itself
+#   amd64/boot.iso                          a CD that boots the same by isolinux, with a file of numbers on it
+#   amd64/diskette-1440.img, -2880.img      diskettes that boot "hello from the boot sector" by syslinux
+#   amd64/diskette.iso                      a CD that boots as the first of them does, by emulation of a diskette
 #   demo.vhd                                a copy of shell.vhd to write to: the demo's disk
 # The VHDs are made only with --lodge.
 set -eu
@@ -35,7 +40,8 @@ exec 9> "$output/lock"
 flock 9
 
 # What the images depend on besides the packages: these scripts.
-recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh | sha256sum | cut -d ' ' -f 1)
+recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh \
+    make_media.sh block_io.c ../../roms/boot_sectors/hello.asm | sha256sum | cut -d ' ' -f 1)
 
 # make_raw_images GUEST
 make_raw_images() {
@@ -53,6 +59,12 @@ make_raw_images() {
         for mode in shell auto; do
             "$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd-scsi.img" "$mode" "$directory/scsi-$mode.raw"
         done
+    fi
+    if [ "$1" = amd64 ]; then
+        cc -O2 -static -o "$directory/block_io" "$here/block_io.c"
+        "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/plain.img" "$here/init" \
+            sd_mod ata_piix sr_mod isofs floppy
+        "$here/make_media.sh" "$directory"
     fi
     rm -rf "$directory/root"
     for mode in shell auto screen; do
