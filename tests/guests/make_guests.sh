@@ -6,6 +6,7 @@
 # GUEST is i386 (the default), i386-pae or amd64. In DIRECTORY (default build/guests):
 #   GUEST/packages/             the Debian packages
 #   GUEST/vmlinuz, initrd.img   for a boot without firmware
+#   GUEST/network.img           the same initrd with network drivers (see make_network.sh)
 #   GUEST/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
 #   GUEST/shell.vhd                         the first as a dynamic VHD; i386 has none there, but these:
 #   shell.vhd, auto.vhd, screen.vhd         i386's disks as dynamic VHDs, for runs that leave them alone
@@ -32,7 +33,8 @@ exec 9> "$output/lock"
 flock 9
 
 # What the images depend on besides the packages: these scripts.
-recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh | sha256sum | cut -d ' ' -f 1)
+recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh make_network.sh \
+    add_to_initramfs.sh network.sh udhcpc.sh | sha256sum | cut -d ' ' -f 1)
 
 # make_raw_images GUEST
 make_raw_images() {
@@ -42,6 +44,7 @@ make_raw_images() {
     # What a FAT partition on an IDE disk needs.
     "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd.img" "$here/init" \
         sd_mod ata_piix nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 vfat
+    "$here/make_network.sh" "$directory/root" "$directory/initrd.img" "$directory/network.img"
     rm -rf "$directory/root"
     for mode in shell auto screen; do
         "$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd.img" "$mode" "$directory/$mode.raw"
