@@ -41,8 +41,8 @@ std::vector<u8> message(const MacAddress& client, const Options& options, u16 fl
 }
 
 std::vector<u8> with_text(u8 code, const std::string& text) {
-    std::vector<u8> option = {code};
-    option.insert(option.end(), text.begin(), text.end());
+    std::vector<u8> option(1 + text.size(), code);
+    std::copy(text.begin(), text.end(), option.begin() + 1);
     return option;
 }
 
@@ -144,8 +144,7 @@ TEST_CASE("what to boot: everybody, and iPXE") {
 TEST_CASE("messages that are none") {
     DhcpServer server({});
     const auto good = message(kClient, {{53, kDiscover}, {50, 10, 0, 2, 15}});
-    for (size_t size = 0; size < good.size(); ++size)
-        CHECK(!server.answer(std::span<const u8>(good).first(size)));
+    for (size_t size = 0; size < good.size(); ++size) CHECK(!server.answer(std::span<const u8>(good).first(size)));
     auto changed = good;
     changed[42 + 236] = 0;
     CHECK(!server.answer(changed));

@@ -10,8 +10,9 @@ TEST_CASE("--nic") {
     CHECK(parse_nic_option("e1000")->present);
     CHECK(!parse_nic_option("e1000")->address);
     CHECK(*parse_nic_option("e1000,mac=52:54:00:aB:0c:FF")->address == MacAddress{0x52, 0x54, 0, 0xAB, 0x0C, 0xFF});
-    for (const char* wrong : {"", "rtl8139", "e1000,", "e1000,mac=", "e1000,mac=52:54:00:ab:0c", "e1000,mac=52-54-00-ab-0c-ff",
-                              "e1000,mac=52:54:00:ab:0c:gg", "e1000,mac=01:00:5e:00:00:01", "e1000,speed=10"})
+    for (const char* wrong :
+         {"", "rtl8139", "e1000,", "e1000,mac=", "e1000,mac=52:54:00:ab:0c", "e1000,mac=52-54-00-ab-0c-ff",
+          "e1000,mac=52:54:00:ab:0c:gg", "e1000,mac=01:00:5e:00:00:01", "e1000,speed=10"})
         CHECK_MESSAGE(!parse_nic_option(wrong), wrong);
 }
 
@@ -41,9 +42,9 @@ TEST_CASE("--net") {
     CHECK(user->user.dhcp.root_path == "iscsi:10.0.2.2::::iqn.x:d");
     CHECK(user->user.dhcp.next_server == 0x0A000209);
     for (const char* wrong :
-         {"", "bridge", "user,", "user,dhcp=no", "user,tftp", "user,tftp=", "user,hostfwd=tcp::0-:22", "user,hostfwd=tcp:22-:22x",
-          "user,hostfwd=sctp::1-:1", "user,hostfwd=tcp::1", "user,hostfwd=tcp::70000-:1", "user,hostfwd=tcp:host:1-:1",
-          "user,next-server=x", "socket=tcp:1", "tap"})
+         {"", "bridge", "user,", "user,dhcp=no", "user,tftp", "user,tftp=", "user,hostfwd=tcp::0-:22",
+          "user,hostfwd=tcp:22-:22x", "user,hostfwd=sctp::1-:1", "user,hostfwd=tcp::1", "user,hostfwd=tcp::70000-:1",
+          "user,hostfwd=tcp:host:1-:1", "user,next-server=x", "socket=tcp:1", "tap"})
         CHECK_MESSAGE(!parse_net_option(wrong), wrong);
     CHECK(!parse_net_option("user,bootfile=" + std::string(128, 'x')));
 }

@@ -82,8 +82,7 @@ class Echo final : public NetworkBackend {
 };
 
 struct Folder {
-    std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                 ("lodge-network-" + std::to_string(getpid()));
+    std::filesystem::path path = std::filesystem::temp_directory_path() / ("lodge-network-" + std::to_string(getpid()));
     Folder() { std::filesystem::create_directory(path); }
     ~Folder() { std::filesystem::remove_all(path); }
     std::string operator/(const char* name) const { return (path / name).string(); }
@@ -139,7 +138,7 @@ TEST_CASE("a network on the CPU thread answers at once, and keeps the rest") {
     card.inputs.apply_all(0);
     while (!card.inputs.empty()) card.inputs.apply_all(0);
     CHECK(card.frames.size() == 200);
-    CHECK(!card.scheduler.next() == false);
+    CHECK(card.scheduler.next() == kNever);
 }
 
 TEST_CASE("frames that no card would take are dropped") {
@@ -210,9 +209,9 @@ TEST_CASE("segments and taps that cannot be") {
 
 // An ARP request for 10.0.2.2.
 std::vector<u8> arp_request() {
-    std::vector<u8> frame = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x52, 0x54, 0, 0, 0, 1, 0x08, 0x06,
-                             0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 1, 10, 0, 2, 15,
-                             0, 0, 0, 0, 0, 0, 10, 0, 2, 2};
+    std::vector<u8> frame = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x52, 0x54, 0,    0,    0,  1, 0x08, 0x06,
+                             0,    1,    8,    0,    6,    4,    0,    1,    0x52, 0x54, 0,  0, 0,    1,
+                             10,   0,    2,    15,   0,    0,    0,    0,    0,    0,    10, 0, 2,    2};
     return frame;
 }
 
