@@ -484,31 +484,10 @@ bool AtaDisk::set_feature(u8 feature) {
             keep_settings_ = false;
             return true;
         case kSetTransferMode:
-            return set_transfer_mode(current(kIdeCount));
+            return ata_select_transfer_mode(current(kIdeCount), dma_mode_);
         default:
             return false;
     }
-}
-
-// The kind of transfer in bits 7:3, its mode in bits 2:0.
-bool AtaDisk::set_transfer_mode(u8 mode) {
-    const u8 number = mode & 7;
-    switch (mode >> 3) {
-        case 0x00:
-            return number <= 1;  // PIO default mode, with or without IORDY
-        case 0x01:
-            return number <= 4;  // PIO with flow control
-        case 0x04:
-            if (number > kAtaMostMultiwordMode) return false;
-            break;
-        case 0x08:
-            if (number > kAtaMostUltraMode) return false;
-            break;
-        default:
-            return false;
-    }
-    dma_mode_ = mode;
-    return true;
 }
 
 void AtaDisk::smart(const Command&) {

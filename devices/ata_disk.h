@@ -105,7 +105,6 @@ class AtaDisk final : public IdeDrive {
     void chunk_written();
     void chunk_verified();
 
-    bool set_transfer_mode(u8 mode);
     bool set_feature(u8 feature);
     void smart_read_log();
     void set_standby_timer(u8 count);

@@ -43,9 +43,8 @@ void set_geometry(Words& words, const AtaIdentity& identity) {
     words.set_wide(57, identity.current.total(), 2);
 }
 
-void set_transfers(Words& words, const AtaIdentity& identity) {
-    words.set(47, 0x8000 | kAtaMostMultiple);
-    words.set(59, identity.multiple ? 0x0100 | identity.multiple : 0);
+template <class Identity>
+void set_transfers(Words& words, const Identity& identity) {
     words.set(49, 0x0F00);  // DMA, LBA, IORDY that may be disabled
     words.set(51, 0x0200);  // PIO mode 2 for hosts that know no word 64
     const u16 selected = static_cast<u16>(1 << (8 + (identity.dma_mode & 7)));
@@ -94,12 +93,53 @@ std::array<u8, 512> ata_identify(const AtaIdentity& identity) {
     words.set_text(27, 40, "lodge hard disk");
     set_geometry(words, identity);
     set_transfers(words, identity);
+    words.set(47, 0x8000 | kAtaMostMultiple);
+    words.set(59, identity.multiple ? 0x0100 | identity.multiple : 0);
     set_features(words, identity);
     words.set_wide(60, std::min(identity.sectors, kMostLba28), 2);
     words.set_wide(100, identity.sectors, 4);
     words.set(106, 0x4000);  // one logical sector of 512 bytes per physical sector
     words.set(217, 0x0001);  // not rotating
     return words.take();
+}
+
+std::array<u8, 512> ata_identify_packet(const AtapiIdentity& identity) {
+    constexpr u16 kNop = 0x4000, kDeviceReset = 0x0200, kPacket = 0x0010, kPower = 0x0008, kValid = 0x4000;
+    Words words;
+    words.set(0, 0x85C0);  // packet device, CD-ROM, removable, asks for a packet of 12 bytes within 50 microseconds
+    words.set(53, 0x0006);
+    words.set_text(10, 20, identity.serial);
+    words.set_text(23, 8, "1.0");
+    words.set_text(27, 40, "lodge CD-ROM");
+    set_transfers(words, identity);
+    words.set(80, 0x0070);  // ATA/ATAPI-4 to ATA/ATAPI-6
+    words.set(82, kNop | kDeviceReset | kPacket | kPower);
+    words.set(83, kValid);
+    words.set(84, kValid);
+    words.set(85, kNop | kDeviceReset | kPacket | kPower);
+    words.set(87, kValid);
+    return words.take();
+}
+
+// The kind of transfer in bits 7:3, its mode in bits 2:0.
+bool ata_select_transfer_mode(u8 mode, u8& dma_mode) {
+    const u8 number = mode & 7;
+    switch (mode >> 3) {
+        case 0x00:
+            return number <= 1;  // PIO default mode, with or without IORDY
+        case 0x01:
+            return number <= 4;  // PIO with flow control
+        case 0x04:
+            if (number > kAtaMostMultiwordMode) return false;
+            break;
+        case 0x08:
+            if (number > kAtaMostUltraMode) return false;
+            break;
+        default:
+            return false;
+    }
+    dma_mode = mode;
+    return true;
 }
 
 }  // namespace lodge

@@ -38,6 +38,17 @@ constexpr u16 kAtaMostTrimBlocks = 8;
 constexpr u8 kAtaMostMultiwordMode = 2;
 constexpr u8 kAtaMostUltraMode = 5;
 
+struct AtapiIdentity {
+    std::string serial;
+    bool slave = false;
+    u8 dma_mode = 0;  // as AtaIdentity's
+};
+
+// SET FEATURES 03h: takes the mode into `dma_mode` if it is one for DMA. False: the drive does not have that mode.
+bool ata_select_transfer_mode(u8 mode, u8& dma_mode);
+
+// IDENTIFY PACKET DEVICE of a CD-ROM drive.
+std::array<u8, 512> ata_identify_packet(const AtapiIdentity& identity);
 std::array<u8, 512> ata_identify(const AtaIdentity& identity);
 
 }  // namespace lodge

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 
 namespace lodge {
 
@@ -9,6 +10,10 @@ namespace {
 
 // The input that a finished request posts: u64 tag, u8 status.
 constexpr size_t kPayloadSize = 9;
+constexpr u8 kNoRoomYet = 0xFF;  // in place of a status: it is not finished, the host's disk is full
+
+constexpr auto kBetweenTries = std::chrono::seconds(1);
+constexpr auto kBetweenLooks = std::chrono::milliseconds(50);  // at whether the run is to end
 
 DiskStatus worse(DiskStatus posted, DiskStatus own) {
     return posted == DiskStatus::ok ? own : posted;
@@ -28,6 +33,10 @@ const char* name_of(DiskOperation operation) {
             return "flush";
         case DiskOperation::discard:
             return "discard";
+        case DiskOperation::zero:
+            return "zeroing";
+        case DiskOperation::extent:
+            return "extent";
     }
     return "request";
 }
@@ -65,20 +74,22 @@ void DiskQueue::work() {
         jobs_.pop_front();
         working_ = true;
         lock.unlock();
-        job->status = perform(job->request);
+        job->status = perform(*job);
         lock.lock();
         job->finished = true;
         working_ = false;
         finished_.notify_all();
         if (is_virtual()) continue;
         lock.unlock();
-        post(*job);
+        post(job->tag, static_cast<u8>(job->status));
         lock.lock();
     }
 }
 
-DiskStatus DiskQueue::perform(DiskRequest& request) {
-    const Result<void> result = transfer(request);
+DiskStatus DiskQueue::perform(Job& job) {
+    DiskRequest& request = job.request;
+    Result<void> result = transfer(request);
+    if (!result && result.error().kind == ErrorKind::no_space) result = try_until_room(request, job.tag, result);
     const bool failed = !result.ok();
     // One line when a disk starts to fail, not one for each of the guest's retries.
     if (failed && !failing_) {
@@ -92,6 +103,25 @@ DiskStatus DiskQueue::perform(DiskRequest& request) {
     return result.error().kind == ErrorKind::no_space ? DiskStatus::no_space : DiskStatus::failed;
 }
 
+Result<void> DiskQueue::try_until_room(DiskRequest& request, u64 tag, Result<void> result) {
+    log_.write(LogChannel::disks, LogLevel::error, "%s: %s; the guest is paused until there is room", name_.c_str(),
+               result.error().context.c_str());
+    if (!is_virtual()) post(tag, kNoRoomYet);
+    while (!result && result.error().kind == ErrorKind::no_space && wait_before_next_try()) result = transfer(request);
+    if (result)
+        log_.write(LogChannel::disks, LogLevel::error, "%s: there is room again, the guest goes on", name_.c_str());
+    return result;
+}
+
+// False where nobody waits any more.
+bool DiskQueue::wait_before_next_try() {
+    const auto until = std::chrono::steady_clock::now() + kBetweenTries;
+    std::unique_lock lock(mutex_);
+    while (!stopping_ && !inputs_.abandoned() && std::chrono::steady_clock::now() < until)
+        submitted_.wait_for(lock, kBetweenLooks);
+    return !stopping_ && !inputs_.abandoned();
+}
+
 Result<void> DiskQueue::transfer(DiskRequest& request) {
     switch (request.operation) {
         case DiskOperation::read:
@@ -103,14 +133,28 @@ Result<void> DiskQueue::transfer(DiskRequest& request) {
             return disk_.flush();
         case DiskOperation::discard:
             return disk_.discard(request.offset, request.length);
+        case DiskOperation::zero:
+            return disk_.zero(request.offset, request.length);
+        case DiskOperation::extent:
+            return find_extent(request);
     }
     return {};
 }
 
-void DiskQueue::post(const Job& job) {
+Result<void> DiskQueue::find_extent(DiskRequest& request) {
+    if (request.offset >= disk_.size()) return Error{ErrorKind::usage, "beyond the end of the disk"};
+    const auto extent = disk_.extent(request.offset);
+    if (!extent) return extent.error();
+    request.data.resize(kExtentSize);
+    store(request.data.data(), extent->length);
+    request.data[8] = extent->zero;
+    return {};
+}
+
+void DiskQueue::post(u64 tag, u8 status) {
     std::vector<u8> payload(kPayloadSize);
-    store(payload.data(), job.tag);
-    payload[8] = static_cast<u8>(job.status);
+    store(payload.data(), tag);
+    payload[8] = status;
     inputs_.post(source_, std::move(payload));
 }
 
@@ -152,6 +196,10 @@ void DiskQueue::on_due() {
 void DiskQueue::on_input(std::span<const u8> payload) {
     if (payload.size() != kPayloadSize) return;
     const u64 tag = load<u64>(payload.data());
+    const bool no_room = payload[8] == kNoRoomYet;
+    if (no_room != holding_) no_room ? inputs_.hold() : inputs_.release();
+    holding_ = no_room;
+    if (no_room) return;
     for (size_t index = 0; index < in_flight_.size(); ++index) {
         if (in_flight_[index].job->tag == tag) return complete(index, status_from(payload[8]));
     }
@@ -162,7 +210,7 @@ void DiskQueue::complete(size_t index, DiskStatus posted) {
     in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(index));
     wait_for(*job);
     DiskCompletion completion{job->tag, job->request.operation, worse(posted, job->status), {}};
-    if (completion.operation == DiskOperation::read) completion.data = std::move(job->request.data);
+    if (returns_data(completion.operation)) completion.data = std::move(job->request.data);
     done_(std::move(completion));
 }
 
@@ -212,10 +260,10 @@ void DiskQueue::state_of_request(StateIo& io, InFlight& entry) {
     io.field("tag", job.tag);
     io.field("operation", job.request.operation);
     io.field("status", job.status);
-    if (job.request.operation > DiskOperation::discard || job.status > DiskStatus::no_space)
+    if (job.request.operation > DiskOperation::extent || job.status > DiskStatus::no_space)
         io.fail(name_ + ": a request in flight cannot be");
     // What was written is on the disk; only what was read is still to be told.
-    if (job.request.operation == DiskOperation::read) io.blob("data", job.request.data, kMostBytes);
+    if (returns_data(job.request.operation)) io.blob("data", job.request.data, kMostBytes);
 }
 
 // The requests of a loaded state are finished; what is left is to tell the device.
@@ -225,7 +273,7 @@ void DiskQueue::resume_loaded() {
         return;
     }
     due_.cancel();
-    for (const InFlight& entry : in_flight_) post(*entry.job);
+    for (const InFlight& entry : in_flight_) post(entry.job->tag, static_cast<u8>(entry.job->status));
 }
 
 }  // namespace lodge

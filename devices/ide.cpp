@@ -21,7 +21,8 @@ constexpr u64 kControlBlocks[] = {0x3F6, 0x376};
 
 }  // namespace
 
-Ide::Ide(const Platform& platform, IrqLine primary, IrqLine secondary, const std::array<BlockDevice*, kDrives>& disks)
+Ide::Ide(const Platform& platform, IrqLine primary, IrqLine secondary, const std::array<BlockDevice*, kDrives>& disks,
+         const std::array<MediumSlot*, kDrives>& cdroms)
     : PciDevice(platform, "ide", kPiix3Ide),
       channels_{{{platform.memory, platform.log, primary}, {platform.memory, platform.log, secondary}}} {
     set_config(kPciStatus, kMediumDecoding, 2);
@@ -31,10 +32,13 @@ Ide::Ide(const Platform& platform, IrqLine primary, IrqLine secondary, const std
         kBusMasterBar, kBusMasterPorts, [this](u64 offset, unsigned size) { return read_bus_master(offset, size); },
         [this](u64 offset, unsigned size, u64 value) { write_bus_master(offset, size, value); });
     for (unsigned number = 0; number < kDrives; ++number) {
-        if (!disks[number]) continue;
         IdeChannel& channel = channels_[number / 2];
-        disks_[number] = std::make_unique<AtaDisk>(platform, channel, *disks[number], number);
-        channel.connect(number & 1, *disks_[number]);
+        if (disks[number]) {
+            drives_[number] = std::make_unique<AtaDisk>(platform, channel, *disks[number], number);
+        } else if (cdroms[number]) {
+            drives_[number] = std::make_unique<AtapiCdRom>(platform, channel, *cdroms[number], number);
+        }
+        if (drives_[number]) channel.connect(number & 1, *drives_[number]);
     }
     reset();
 }
@@ -119,8 +123,8 @@ void Ide::state(StateIo& io) {
         config_state(io);
         channels_[0].state(io, "primary");
         channels_[1].state(io, "secondary");
-        for (const auto& disk : disks_) {
-            if (disk) disk->state(io);
+        for (const auto& drive : drives_) {
+            if (drive) drive->state(io);
         }
     });
     if (io.loading()) configuration_changed();

@@ -67,7 +67,8 @@ u8 IdeChannel::read_register(unsigned index) const {
     if (empty()) return static_cast<u8>(kFloating);
     const bool high_order = control_ & kHighOrder;
     if (selected()) return selected()->read_register(index, high_order);
-    return index == kIdeStatus ? 0 : drives_[!slave_]->read_register(index, high_order);
+    const IdeDrive& other = *drives_[!slave_];
+    return index == kIdeStatus || other.is_packet_device() ? 0 : other.read_register(index, high_order);
 }
 
 u8 IdeChannel::read_alternate_status() const {
@@ -77,7 +78,9 @@ u8 IdeChannel::read_alternate_status() const {
 void IdeChannel::write_byte(unsigned index, u8 value) {
     if (index == kIdeData) return write_data(value);
     control_ &= static_cast<u8>(~kHighOrder);  // any write to the command block clears it
-    if (selected() && selected()->occupied()) return;
+    const bool resets =
+        index == kIdeCommand && value == kIdeDeviceReset && selected() && selected()->is_packet_device();
+    if (selected() && selected()->occupied() && !resets) return;
     if (index == kIdeCommand) return write_command(value);
     for (IdeDrive* drive : drives_) {
         if (drive) drive->write_register(index, value);

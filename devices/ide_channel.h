@@ -2,8 +2,9 @@
 // port) and a bus master.
 //
 // Both drives latch what the guest writes to the command block; the selected one answers and takes commands. Where the
-// selected drive is missing the other answers for it, with a status of 0 (ATA/ATAPI-6, Device 0 only). On an empty
-// cable all lines float high but DD7, which the host pulls down so that nobody waits for BSY (ATA/ATAPI-6, signal DD7).
+// selected drive is missing the other answers for it, with a status of 0 (ATA/ATAPI-6, Device 0 only), a packet device
+// with zeros in all registers. On an empty cable all lines float high but DD7, which the host pulls down so that nobody
+// waits for BSY (ATA/ATAPI-6, signal DD7).
 #pragma once
 
 #include <array>

@@ -18,6 +18,7 @@ void IdeDrive::write_register(unsigned index, u8 value) {
 }
 
 void IdeDrive::write_command(u8 command) {
+    if (command == kIdeDeviceReset && is_packet_device()) return device_reset();
     if (occupied()) return;
     set_intrq(false);
     error_ = 0;

@@ -25,6 +25,8 @@ constexpr unsigned kIdeDevice = 6;
 constexpr unsigned kIdeStatus = 7;   // read
 constexpr unsigned kIdeCommand = 7;  // write
 
+constexpr u8 kIdeDeviceReset = 0x08;  // a command
+
 // Status register.
 constexpr u8 kIdeBusy = 0x80;
 constexpr u8 kIdeReady = 0x40;
@@ -72,11 +74,14 @@ class IdeDrive {
     // EXECUTE DEVICE DIAGNOSTIC, which both drives of a cable do; the channel raises the interrupt.
     virtual void diagnose() = 0;
 
+    // What DEVICE RESET is for; it answers for all registers of a missing neighbour too.
+    virtual bool is_packet_device() const { return false; }
+
     // Registers 1..7; `high_order` is HOB of the device control register. Reading Status does not withdraw INTRQ.
     u8 read_register(unsigned index, bool high_order) const;
     // Registers 1..6: latched by both drives of a cable, whichever is selected.
     void write_register(unsigned index, u8 value);
-    // Takes the command unless the drive is busy.
+    // Takes the command unless the drive is busy; a packet device takes DEVICE RESET even then.
     void write_command(u8 command);
     // One word of the data register; without a PIO transfer in that direction it reads FFFFh or is ignored.
     u16 read_data();
@@ -100,6 +105,8 @@ class IdeDrive {
   protected:
     // A command has been written; the drive is not occupied.
     virtual void execute(u8 command) = 0;
+    // DEVICE RESET, of a packet device.
+    virtual void device_reset() {}
     // The host has moved the block that offer() offered; transfer() still says how.
     virtual void block_moved() = 0;
 
@@ -114,6 +121,8 @@ class IdeDrive {
     void set_busy() { status_ = kIdeBusy; }
     // No transfer; status as given, beside DRDY and DSC.
     void set_idle(u8 error);
+    // Neither busy nor ready: a packet device after a reset.
+    void set_unready() { status_ = 0; }
     // Ends the command: idle with that error (0 for none), and INTRQ.
     void finish(u8 error);
     void abort() { finish(kIdeAborted); }

@@ -101,7 +101,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       piix3_(platform_, interrupts_.pci()),
       pci_(platform_, piix3_),
       i440fx_(platform_, layout_),
-      ide_(platform_, interrupts_.line(14), interrupts_.line(15), disk_pointers()),
+      ide_(platform_, interrupts_.line(14), interrupts_.line(15), disk_pointers(), cdrom_slots(config)),
       acpi_(platform_, interrupts_.line(9)),
       vga_pci_(platform_, vga_, layout_.vga_rom(), config.vga_bios.empty() ? 0 : PcLayout::kVgaRomSize) {
     load_firmware(config);
@@ -130,6 +130,19 @@ AcpiConfig Pc::acpi_config(const PcLayout& layout, const PcConfig& config) {
     for (unsigned number = 0; number < config.floppies.size(); ++number)
         if (config.floppies[number]) acpi.floppies[number] = drive_type(*config.floppies[number]);
     return acpi;
+}
+
+std::array<MediumSlot*, Ide::kDrives> Pc::cdrom_slots(PcConfig& config) {
+    std::array<MediumSlot*, Ide::kDrives> slots{};
+    for (unsigned number = 0; number < slots.size(); ++number) {
+        assert(!disks_[number] || !config.cdroms[number]);
+        if (!config.cdroms[number]) continue;
+        cdrom_slots_[number] =
+            std::make_unique<MediumSlot>(platform_.inputs, platform_.log, "cdrom" + std::to_string(number),
+                                         std::move(config.cdroms[number]->medium));
+        slots[number] = cdrom_slots_[number].get();
+    }
+    return slots;
 }
 
 // The drives are those that a PC would have for the diskettes they start with.
@@ -299,6 +312,8 @@ std::string Pc::boot_paths(BootSource source) const {
     std::string paths;
     for (unsigned i = 0; i < disks_.size() && source == BootSource::disk; ++i)
         if (disks_[i]) paths += ide_path(i);
+    for (unsigned i = 0; i < cdrom_slots_.size() && source == BootSource::cdrom; ++i)
+        if (cdrom_slots_[i]) paths += ide_path(i);
     for (unsigned i = 0; i < floppy_slots_.size() && source == BootSource::floppy; ++i)
         if (floppy_slots_[i]) paths += "/pci@i0cf8/isa@1/fdc@03f0/floppy@" + std::to_string(i) + "\n";
     for (size_t i = 0; i < network_cards_.size() && source == BootSource::network; ++i) {

@@ -56,6 +56,8 @@ struct PcConfig {
     std::vector<u8> vga_bios;  // at most 64 KiB; empty: no expansion ROM
     // Primary master, primary slave, secondary master, secondary slave; null where there is none.
     std::array<std::unique_ptr<BlockDevice>, Ide::kDrives> disks;
+    // CD-ROM drives, numbered as the disks; where there is a disk there is none.
+    std::array<std::optional<RemovableDrive>, Ide::kDrives> cdroms;
     // A: and B:; a medium has one of floppy_format's sizes.
     std::array<std::optional<RemovableDrive>, FloppyController::kDrives> floppies;
     unsigned serial_ports = 1;                 // 0..2
@@ -88,6 +90,8 @@ class Pc {
     Vga& vga() { return vga_; }
     Ps2& ps2() { return ps2_; }
     Acpi& acpi() { return acpi_; }
+    // The slot of the CD-ROM drive with that number on the IDE cables, or null.
+    MediumSlot* cdrom(unsigned number) { return cdrom_slots_[number].get(); }
     // The slot of drive A: or B:, or null.
     MediumSlot* floppy(unsigned index) { return floppy_slots_[index].get(); }
     // In the order of PcConfig::network_cards.
@@ -106,6 +110,7 @@ class Pc {
 
   private:
     std::array<BlockDevice*, Ide::kDrives> disk_pointers() const;
+    std::array<MediumSlot*, Ide::kDrives> cdrom_slots(PcConfig& config);
     static AcpiConfig acpi_config(const PcLayout& layout, const PcConfig& config);
     std::array<FloppyController::Bay, FloppyController::kDrives> floppy_bays(PcConfig& config);
     void attach();
@@ -126,6 +131,7 @@ class Pc {
     PcLayout layout_;
     unsigned serial_ports_;
     std::array<std::unique_ptr<BlockDevice>, Ide::kDrives> disks_;
+    std::array<std::unique_ptr<MediumSlot>, Ide::kDrives> cdrom_slots_;
     AcpiTables tables_;
 
     ApicBus apic_bus_;

@@ -1,6 +1,7 @@
 #include "devices/vga.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace lodge {
 
@@ -134,9 +135,10 @@ Result<void> Vga::attach(Platform& platform) {
                 write_dispi(dispi_index_, static_cast<u16>(value));
             }
         }));
-    return claims_.bytes(
-        platform.mmio, 0xA0000, 0x20000, "vga window", {}, [this](u64 offset) { return read_window(offset); },
-        [this](u64 offset, u8 value) { write_window(offset, value); });
+    return claims_.any(
+        platform.mmio, 0xA0000, 0x20000, "vga window", {},
+        [this](u64 offset, unsigned size) { return read_window(offset, size); },
+        [this](u64 offset, unsigned size, u64 value) { write_window(offset, size, value); });
 }
 
 void Vga::reset() {
@@ -158,6 +160,7 @@ void Vga::reset() {
     dispi_.fill(0);
     dispi_[kDispiId] = kNewestId;
     dispi_[kBitsPerPixel] = 8;
+    find_cells();
 }
 
 void Vga::state(StateIo& io) {
@@ -197,6 +200,7 @@ void Vga::confine() {
     dispi_[kXResolution] = std::min(dispi_[kXResolution], kMostWidth);
     dispi_[kYResolution] = std::min(dispi_[kYResolution], kMostHeight);
     if (!valid_depth(dispi_[kBitsPerPixel])) dispi_[kBitsPerPixel] = 8;
+    find_cells();
 }
 
 u64 Vga::read_registers(u64 offset, unsigned size) {
@@ -281,7 +285,7 @@ void Vga::write_port(u16 port, u8 value) {
             return write_attribute(value);
         case 0x3C2:
             misc_ = value & 0xEF;
-            return;
+            return find_cells();
         case 0x3C3:
             enable_ = value & 1;
             return;
@@ -290,7 +294,7 @@ void Vga::write_port(u16 port, u8 value) {
             return;
         case 0x3C5:
             sequencer_[sequencer_index_] = value & kSequencerWritable[sequencer_index_];
-            return;
+            return find_cells();
         case 0x3C6:
             dac_mask_ = value;
             return;
@@ -311,7 +315,7 @@ void Vga::write_port(u16 port, u8 value) {
             return;
         case 0x3CF:
             if (graphics_index_ < kGraphics) graphics_[graphics_index_] = value & kGraphicsWritable[graphics_index_];
-            return;
+            return find_cells();
         case 0x3B4:
         case 0x3D4:
             crtc_index_ = value & 0x1F;
@@ -476,6 +480,7 @@ void Vga::write_dispi(u16 index, u16 value) {
 void Vga::enable_dispi(u16 value) {
     const bool was_on = dispi_on();
     dispi_[kEnable] = value;
+    find_cells();
     if (!dispi_on() || was_on) return;
     dispi_[kVirtualWidth] = dispi_[kXResolution];
     dispi_[kXOffset] = 0;
@@ -494,19 +499,54 @@ void Vga::clear_screen() {
 
 // ---- the window at A0000h
 
+// As the graphics controller's "memory map select" numbers them.
+constexpr Vga::Map Vga::kMaps[] = {{0x00000, 0x20000}, {0x00000, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}};
+
 // The address in a plane (in linear modes, in video memory) that an offset into A0000h..BFFFFh means; none where the
 // map selected by the graphics controller does not reach.
 std::optional<u32> Vga::window_address(u64 offset) const {
     if (!bit(misc_, 1)) return std::nullopt;
-    constexpr struct {
-        u32 base;
-        u32 size;
-    } kMaps[] = {{0x00000, 0x20000}, {0x00000, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}};
-    const auto& map = kMaps[bits<u8>(graphics_[kMiscellaneous], 2, 2)];
+    const Map& map = kMaps[bits<u8>(graphics_[kMiscellaneous], 2, 2)];
     if (offset < map.base || offset - map.base >= map.size) return std::nullopt;
     const u32 address = static_cast<u32>(offset - map.base);
     if (linear()) return static_cast<u32>((dispi_[kBank] * kBankSize + address) % vram_size_);
     return dispi_on() ? static_cast<u32>(dispi_[kBank] * kBankSize + address) : address & 0xFFFF;
+}
+
+// A text console's cells, character and attribute, lie side by side in planes 0 and 1, and nothing changes them on
+// their way.
+void Vga::find_cells() {
+    cells_ = {};
+    const bool plain_write = sequencer_[kMapMask] == 3 && (graphics_[kMode] & 3) == 0 && graphics_[kRotate] == 0 &&
+                             graphics_[kEnableSetReset] == 0 && graphics_[kBitMask] == 0xFF;
+    const bool plain_read = (graphics_[kMode] & 0x18) == 0x10 && !bit(graphics_[kReadMap], 1);
+    const bool odd_even = !(sequencer_[kMemoryMode] & 0x0C);
+    if (bit(misc_, 1) && !dispi_on() && odd_even && plain_write && plain_read)
+        cells_ = kMaps[bits<u8>(graphics_[kMiscellaneous], 2, 2)];
+}
+
+// Where the cell at `offset` lies in video memory, for an access of one whole cell; null: not so simple.
+u8* Vga::cell_at(u64 offset, unsigned size) const {
+    const u64 inside = offset - cells_.base;
+    return size == 2 && offset % 2 == 0 && inside < cells_.size ? vram() + plane_offset(inside & 0xFFFF, 0) : nullptr;
+}
+
+u64 Vga::read_window(u64 offset, unsigned size) {
+    if (const u8* cell = cell_at(offset, size)) {
+        std::memcpy(latches_.data(), cell, latches_.size());
+        return load<u16>(cell);
+    }
+    u64 value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= u64{read_window(offset + i)} << (8 * i);
+    return value;
+}
+
+void Vga::write_window(u64 offset, unsigned size, u64 value) {
+    if (u8* cell = cell_at(offset, size)) {
+        store(cell, static_cast<u16>(value));
+        return touched(static_cast<u64>(cell - vram()), 4);
+    }
+    for (unsigned i = 0; i < size; ++i) write_window(offset + i, static_cast<u8>(value >> (8 * i)));
 }
 
 u8 Vga::read_window(u64 offset) {

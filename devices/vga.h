@@ -51,8 +51,8 @@ class Vga final : public Device {
     void write_port(u16 port, u8 value);
     u16 read_dispi(u16 index) const;
     void write_dispi(u16 index, u16 value);
-    u8 read_window(u64 offset);
-    void write_window(u64 offset, u8 value);
+    u64 read_window(u64 offset, unsigned size);
+    void write_window(u64 offset, unsigned size, u64 value);
 
   private:
     static constexpr unsigned kSequencers = 8;
@@ -90,6 +90,16 @@ class Vga final : public Device {
     u8 read_dac();
     void write_dac(u8 value);
     void write_crtc(u8 value);
+    // A part of A0000h..BFFFFh, as offsets from its begin.
+    struct Map {
+        u32 base = 0;
+        u32 size = 0;
+    };
+    static const Map kMaps[4];
+    void find_cells();
+    u8* cell_at(u64 offset, unsigned size) const;
+    u8 read_window(u64 offset);
+    void write_window(u64 offset, u8 value);
     std::optional<u32> window_address(u64 offset) const;
     u8 planar_read(u32 address);
     void planar_write(u32 address, u8 planes, u8 value);
@@ -142,6 +152,7 @@ class Vga final : public Device {
     bool dac_reading_ = false;
     std::array<u8, 768> dac_{};
     std::array<u8, 4> latches_{};
+    Map cells_;  // where whole cells of text are accessed as they lie in video memory; follows from the registers
     u16 dispi_index_ = 0;
     std::array<u16, kDispis> dispi_{};
 

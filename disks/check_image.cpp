@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "disks/vhd_parent.h"
+
 namespace lodge {
 
 namespace {
@@ -84,10 +86,49 @@ void take_notes(const VhdLayout& layout, std::vector<std::string>& notes) {
                         " unused bytes come before the footer");
 }
 
+// Adds what there is to say about a child's link to its parent; the parent's path where it is there.
+Result<std::string> check_link(CheckReport& report, const OpenOptions& options, std::vector<VhdId>& descendants) {
+    auto file = options.open_file(report.path, FileAccess::read);
+    if (!file) return file.error();
+    const auto details = look_at_image(**file, options, Strictness::list_problems);
+    if (!details) return details.error();
+    descendants.push_back(details->vhd->footer.unique_id);
+    const auto found =
+        find_parent(**file, *details->vhd, options, descendants, FileAccess::read, Strictness::list_problems);
+    if (!found) {
+        report.problems.push_back(found.error().context);
+        ++report.problem_count;
+        ++report.left;
+        return std::string{};
+    }
+    if (!found->warning.empty()) report.notes.push_back(found->warning);
+    if (found->details.disk_size != details->disk_size)
+        report.notes.push_back("its parent's disk has " + std::to_string(found->details.disk_size) +
+                               " bytes, its own " + std::to_string(details->disk_size));
+    return found->path;
+}
+
 }  // namespace
 
+Result<std::vector<CheckReport>> check_chain(const std::string& path, const OpenOptions& options, bool repair) {
+    std::vector<CheckReport> reports;
+    std::vector<VhdId> descendants;
+    for (std::string next = path; !next.empty();) {
+        auto report = check_image(next, options, repair);
+        if (!report) return report.error();
+        next.clear();
+        if (report->format == ImageFormat::vhd_differencing) {
+            auto parent = check_link(*report, options, descendants);
+            if (!parent) return parent.error();
+            next = *parent;
+        }
+        reports.push_back(std::move(*report));
+    }
+    return reports;
+}
+
 Result<CheckReport> check_image(const std::string& path, const OpenOptions& options, bool repair) {
-    auto file = HostFile::open(path, repair ? FileAccess::read_write : FileAccess::read);
+    auto file = options.open_file(path, repair ? FileAccess::read_write : FileAccess::read);
     if (!file) return file.error();
     return check_image(**file, options, repair);
 }
@@ -96,6 +137,7 @@ Result<CheckReport> check_image(File& file, const OpenOptions& options, bool rep
     auto look = look_at_image(file, options, Strictness::list_problems);
     if (!look) return look.error();
     CheckReport report;
+    report.path = file.name();
     report.format = look->format;
     if (!look->vhd) return report;
     for (const VhdProblem& problem : look->vhd->problems) report.problems.push_back(problem.text);

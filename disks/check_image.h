@@ -9,6 +9,7 @@
 namespace lodge {
 
 struct CheckReport {
+    std::string path;
     ImageFormat format = ImageFormat::raw;
     std::vector<std::string> problems;  // the first kMostVhdProblems; place and finding
     u64 problem_count = 0;
@@ -24,5 +25,9 @@ struct CheckReport {
 // Errors: as open_image's where there is no telling what the disk is.
 Result<CheckReport> check_image(const std::string& path, const OpenOptions& options, bool repair);
 Result<CheckReport> check_image(File& file, const OpenOptions& options, bool repair);
+
+// Checks, and repairs, an image and its ancestors, nearest first. That an ancestor is not there is a problem of its
+// child. Errors: as above, for any of them.
+Result<std::vector<CheckReport>> check_chain(const std::string& path, const OpenOptions& options, bool repair);
 
 }  // namespace lodge

@@ -1,5 +1,6 @@
 #include "disks/copy_disk.h"
 
+#include <cstring>
 #include <vector>
 
 #include "disks/range.h"
@@ -34,7 +35,47 @@ Result<void> write_what_is_not_zero(BlockDevice& to, u64 offset, std::span<const
     return {};
 }
 
+// A disk that goes on with zeros behind its end.
+Result<Extent> extent_or_end(BlockDevice& disk, u64 offset, u64 end) {
+    if (offset >= disk.size()) return Extent{end - offset, true};
+    return disk.extent(offset);
+}
+
+Result<void> read_or_zeros(BlockDevice& disk, u64 offset, std::span<u8> into) {
+    const u64 there = offset >= disk.size() ? 0 : std::min<u64>(into.size(), disk.size() - offset);
+    std::fill(into.begin() + static_cast<std::ptrdiff_t>(there), into.end(), u8{0});
+    return there == 0 ? Result<void>{} : disk.read(offset, into.first(there));
+}
+
 }  // namespace
+
+Result<std::optional<Difference>> compare_disks(BlockDevice& first, BlockDevice& second, const CopyProgress& progress) {
+    const u64 size = std::max(first.size(), second.size());
+    std::vector<u8> one(kChunk), other(kChunk);
+    u64 reported = 0;
+    for (u64 offset = 0; offset < size;) {
+        const auto left = extent_or_end(first, offset, size), right = extent_or_end(second, offset, size);
+        if (!left) return left.error();
+        if (!right) return right.error();
+        u64 length = std::min(left->length, right->length);
+        if (!left->zero || !right->zero) {
+            length = std::min(length, kChunk - offset % kChunk);
+            const auto a = std::span(one).first(length), b = std::span(other).first(length);
+            LODGE_TRY(read_or_zeros(first, offset, a));
+            LODGE_TRY(read_or_zeros(second, offset, b));
+            if (std::memcmp(a.data(), b.data(), length) != 0) {
+                const auto at = std::mismatch(a.begin(), a.end(), b.begin());
+                return std::optional<Difference>(
+                    {offset + static_cast<u64>(at.first - a.begin()), *at.first, *at.second});
+            }
+        }
+        offset += length;
+        if (offset - reported < kReportEvery && offset < size) continue;
+        reported = offset;
+        if (!progress(offset, size)) return Error{ErrorKind::usage, first.describe() + ": interrupted"};
+    }
+    return std::optional<Difference>();
+}
 
 Result<void> copy_disk(BlockDevice& from, BlockDevice& to, const CopyProgress& progress) {
     const u64 size = from.size();

@@ -326,6 +326,12 @@ bool same_file(const std::string& first, const std::string& second) {
            one.st_ino == other.st_ino;
 }
 
+std::optional<i64> time_of_change(const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return {};
+    return status.st_mtime;
+}
+
 std::string size_for_people(u64 bytes) {
     constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};
     if (bytes < kKiB) return std::to_string(bytes) + " bytes";

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -90,6 +91,25 @@ class HostFile final : public File {
     std::string name_;
 };
 
+// Another name for a file that somebody else owns and keeps for as long.
+class BorrowedFile : public File {
+  public:
+    explicit BorrowedFile(File& file) : file_(file) {}
+    const std::string& name() const override { return file_.name(); }
+    Result<u64> size() override { return file_.size(); }
+    Result<void> read(u64 offset, std::span<u8> into) override { return file_.read(offset, into); }
+    Result<void> write(u64 offset, std::span<const u8> from) override { return file_.write(offset, from); }
+    Result<void> truncate(u64 size) override { return file_.truncate(size); }
+    Result<void> sync() override { return file_.sync(); }
+    Result<void> zero(u64 offset, u64 length, HostSpace space) override { return file_.zero(offset, length, space); }
+    Result<void> allocate(u64 size) override { return file_.allocate(size); }
+    Result<Extent> extent(u64 offset) override { return file_.extent(offset); }
+    Result<u64> host_space() override { return file_.host_space(); }
+
+  protected:
+    File& file_;
+};
+
 // HostFile::open as a File.
 Result<std::unique_ptr<File>> open_host_file(const std::string& path, FileAccess access);
 
@@ -122,6 +142,9 @@ class NewFile {
 
 // Whether two paths lead to the same file (links included). False where one does not exist.
 bool same_file(const std::string& first, const std::string& second);
+
+// When a file was last changed, in seconds since 1970; nothing where there is no such file.
+std::optional<i64> time_of_change(const std::string& path);
 
 // "12.5 MiB", for messages.
 std::string size_for_people(u64 bytes);

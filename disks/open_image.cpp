@@ -76,24 +76,6 @@ std::unique_ptr<BlockDevice> make_driver(std::unique_ptr<File> file, ImageDetail
                                       name_of(details.format));
 }
 
-// The device of an image and, before it, of its ancestors; `descendants` are the ids of the images that depend on it.
-Result<std::unique_ptr<BlockDevice>> open_with_ancestors(std::unique_ptr<File> file, ImageDetails details,
-                                                         bool read_only, const OpenOptions& options,
-                                                         std::vector<VhdId> descendants) {
-    std::unique_ptr<BlockDevice> parent;
-    if (details.format == ImageFormat::vhd_differencing) {
-        descendants.push_back(details.vhd->footer.unique_id);
-        auto found = find_parent(*file, *details.vhd, options, descendants);
-        if (!found) return found.error();
-        if (!found->warning.empty()) options.warn(found->warning);
-        auto device =
-            open_with_ancestors(std::move(found->file), std::move(found->details), true, options, descendants);
-        if (!device) return device.error();
-        parent = std::move(*device);
-    }
-    return make_driver(std::move(file), std::move(details), read_only, std::move(parent));
-}
-
 ImageFormat format_of(VhdType type) {
     switch (type) {
         case VhdType::fixed:
@@ -106,14 +88,16 @@ ImageFormat format_of(VhdType type) {
     return ImageFormat::vhd_differencing;
 }
 
-std::string overlay_folder(const OpenOptions& options) {
-    if (!options.overlay_folder.empty()) return options.overlay_folder;
-    const char* chosen = std::getenv("TMPDIR");
-    return chosen && *chosen ? chosen : "/var/tmp";
-}
-
 bool is_block_size(u64 size) {
     return std::has_single_bit(size) && size >= kVhdLeastBlockSize && size <= kVhdMostBlockSize;
+}
+
+// The parent's, so that they fill alike; larger where the table would take noticeable time to write.
+u32 block_size_for_child(const VhdLayout& parent) {
+    constexpr u64 kMostBlocks = 1 << 20;
+    u32 size = parent.footer.type == VhdType::fixed ? kVhdDefaultBlockSize : parent.header.block_size;
+    while (vhd_block_count(parent.disk_size, size) > kMostBlocks) size *= 2;
+    return size;
 }
 
 Error bad_block_size(const std::string& name, u64 size) {
@@ -174,6 +158,27 @@ Result<ImageDetails> look_at_image(File& file, const OpenOptions& options, Stric
     return details;
 }
 
+Result<std::unique_ptr<BlockDevice>> open_described(std::unique_ptr<File> file, ImageDetails details, bool read_only,
+                                                    const OpenOptions& options, std::vector<VhdId> descendants) {
+    std::unique_ptr<BlockDevice> parent;
+    if (details.format == ImageFormat::vhd_differencing) {
+        descendants.push_back(details.vhd->footer.unique_id);
+        auto found = find_parent(*file, *details.vhd, options, descendants);
+        if (!found) return found.error();
+        if (!found->warning.empty()) options.warn(found->warning);
+        auto device = open_described(std::move(found->file), std::move(found->details), true, options, descendants);
+        if (!device) return device.error();
+        parent = std::move(*device);
+    }
+    return make_driver(std::move(file), std::move(details), read_only, std::move(parent));
+}
+
+std::string throw_away_folder(const OpenOptions& options) {
+    if (!options.overlay_folder.empty()) return options.overlay_folder;
+    const char* chosen = std::getenv("TMPDIR");
+    return chosen && *chosen ? chosen : "/var/tmp";
+}
+
 Result<std::unique_ptr<BlockDevice>> open_image(const std::string& path, const OpenOptions& options) {
     const FileAccess access = options.mode == ImageMode::private_writes ? FileAccess::read_write : FileAccess::read;
     auto file = options.open_file(path, access);
@@ -185,9 +190,9 @@ Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, cons
     auto details = look_at_image(*file, options, Strictness::refuse_problems);
     if (!details) return details.error();
     const bool read_only = options.mode != ImageMode::private_writes;
-    auto device = open_with_ancestors(std::move(file), std::move(*details), read_only, options, {});
+    auto device = open_described(std::move(file), std::move(*details), read_only, options);
     if (!device || options.mode != ImageMode::shared) return device;
-    auto layer = HostFile::open_anonymous(overlay_folder(options));
+    auto layer = HostFile::open_anonymous(throw_away_folder(options));
     if (!layer) return layer.error();
     return std::unique_ptr<BlockDevice>(std::make_unique<Overlay>(std::move(*device), std::move(*layer)));
 }
@@ -198,22 +203,25 @@ Result<ImageDetails> inspect_image(const std::string& path, const OpenOptions& o
     return look_at_image(**file, options, Strictness::refuse_problems);
 }
 
-Result<std::vector<ChainMember>> inspect_chain(const std::string& path, const OpenOptions& options) {
+Result<Chain> inspect_chain(const std::string& path, const OpenOptions& options) {
     auto file = options.open_file(path, FileAccess::read);
     if (!file) return file.error();
     auto details = look_at_image(**file, options, Strictness::refuse_problems);
     if (!details) return details.error();
-    std::vector<ChainMember> chain;
+    Chain chain;
     std::vector<VhdId> ids;
-    chain.push_back({path, std::move(*details), {}});
-    while (chain.back().details.format == ImageFormat::vhd_differencing) {
-        const VhdLayout& layout = *chain.back().details.vhd;
+    chain.members.push_back({path, std::move(*details), {}});
+    while (chain.members.back().details.format == ImageFormat::vhd_differencing) {
+        const VhdLayout& layout = *chain.members.back().details.vhd;
         ids.push_back(layout.footer.unique_id);
         auto found = find_parent(**file, layout, options, ids);
-        if (!found) return found.error();
-        chain.back().warning = found->warning;
+        if (!found) {
+            chain.broken = found.error();
+            break;
+        }
+        chain.members.back().warning = found->warning;
         file = std::move(found->file);
-        chain.push_back({found->path, std::move(found->details), {}});
+        chain.members.push_back({found->path, std::move(found->details), {}});
     }
     return chain;
 }
@@ -251,8 +259,7 @@ Result<void> create_child(File& file, const ChildOptions& child, const OpenOptio
         return Error{ErrorKind::usage, child.parent + ": is no VHD, and only a VHD can be a parent; convert it first"};
     const auto parent = read_vhd_layout(**parent_file, options.size_rule, VhdReading::records_only);
     if (!parent) return parent.error();
-    const bool has_blocks = parent->footer.type != VhdType::fixed;
-    const u32 block_size = child.block_size.value_or(has_blocks ? parent->header.block_size : kVhdDefaultBlockSize);
+    const u32 block_size = child.block_size.value_or(block_size_for_child(*parent));
     if (!is_block_size(block_size)) return bad_block_size(file.name(), block_size);
     const auto link = link_to_parent(child.path, child.parent, parent->footer);
     if (!link) return link.error();

@@ -48,6 +48,13 @@ Result<std::unique_ptr<BlockDevice>> open_image(const std::string& path, const O
 // As above for a file that is open and locked already, for writing unless mode is read_only.
 Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, const OpenOptions& options);
 
+struct ImageDetails;
+// The device of an image that look_at_image described, and of its ancestors, which are opened. `descendants`: the
+// unique ids of images that depend on it.
+Result<std::unique_ptr<BlockDevice>> open_described(std::unique_ptr<File> file, ImageDetails details, bool read_only,
+                                                    const OpenOptions& options,
+                                                    std::vector<std::array<u8, 16>> descendants = {});
+
 struct ImageDetails {
     ImageFormat format = ImageFormat::raw;
     u64 disk_size = 0;   // bytes
@@ -71,8 +78,13 @@ struct ChainMember {
     std::string warning;
 };
 
-// The image and its ancestors, nearest first. Errors as open_image's.
-Result<std::vector<ChainMember>> inspect_chain(const std::string& path, const OpenOptions& options);
+struct Chain {
+    std::vector<ChainMember> members;  // the image and its ancestors, nearest first
+    std::optional<Error> broken;       // why the last member's parent is not there
+};
+
+// Errors as open_image's, for the image itself.
+Result<Chain> inspect_chain(const std::string& path, const OpenOptions& options);
 Result<ImageDetails> look_at_image(File& file, const OpenOptions& options, Strictness strictness);
 
 struct CreateOptions {
@@ -90,7 +102,7 @@ Result<std::unique_ptr<BlockDevice>> create_image(std::unique_ptr<File> file, co
 struct ChildOptions {
     std::string path;               // where the child will be; its parent's path is said relative to it
     std::string parent;             // path of a VHD of any kind
-    std::optional<u32> block_size;  // the parent's, or 2 MiB for a child of a fixed disk
+    std::optional<u32> block_size;  // empty: as the parent's, with at most a million blocks
     u32 timestamp = 0;
     std::array<u8, 16> unique_id{};
 };
@@ -105,5 +117,8 @@ Result<void> finish_image(BlockDevice& device);
 
 // 16 random bytes marked as such (RFC 4122 version 4).
 Result<std::array<u8, 16>> random_unique_id();
+
+// Where throw-away files live.
+std::string throw_away_folder(const OpenOptions& options);
 
 }  // namespace lodge

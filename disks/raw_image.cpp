@@ -4,6 +4,11 @@
 
 namespace lodge {
 
+RawImage::~RawImage() {
+    if (!unflushed_) return;
+    if (auto done = file_->sync(); !done) return;
+}
+
 Result<void> RawImage::read(u64 offset, std::span<u8> into) {
     LODGE_TRY(check_range(*this, offset, into.size()));
     return file_->read(offset, into);
@@ -11,20 +16,26 @@ Result<void> RawImage::read(u64 offset, std::span<u8> into) {
 
 Result<void> RawImage::write(u64 offset, std::span<const u8> from) {
     LODGE_TRY(check_writable(*this, offset, from.size()));
+    unflushed_ = true;
     return file_->write(offset, from);
 }
 
 Result<void> RawImage::flush() {
-    return read_only_ ? Result<void>{} : file_->sync();
+    if (read_only_) return {};
+    LODGE_TRY(file_->sync());
+    unflushed_ = false;
+    return {};
 }
 
 Result<void> RawImage::discard(u64 offset, u64 length) {
     LODGE_TRY(check_writable(*this, offset, length));
-    return space_ == HostSpace::release ? file_->zero(offset, length, space_) : Result<void>{};
+    unflushed_ = true;
+    return file_->zero(offset, length, HostSpace::release);
 }
 
 Result<void> RawImage::zero(u64 offset, u64 length) {
     LODGE_TRY(check_writable(*this, offset, length));
+    unflushed_ = true;
     return file_->zero(offset, length, space_);
 }
 

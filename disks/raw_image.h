@@ -11,9 +11,11 @@ namespace lodge {
 class RawImage final : public BlockDevice {
   public:
     // The disk is the first `size` bytes of `file`. HostSpace::keep (fixed VHDs: Windows refuses to attach a sparse
-    // one) makes discard do nothing and zero() leave the space allocated.
+    // one) makes zero() leave the space allocated. A discard, which only a guest asks for, gives it back anyway.
     RawImage(std::unique_ptr<File> file, u64 size, bool read_only, HostSpace space, std::string format)
         : file_(std::move(file)), size_(size), read_only_(read_only), space_(space), format_(std::move(format)) {}
+
+    ~RawImage() override;  // flushes, and cannot say if that fails
 
     u64 size() const override { return size_; }
     bool read_only() const override { return read_only_; }
@@ -30,6 +32,7 @@ class RawImage final : public BlockDevice {
     std::unique_ptr<File> file_;
     u64 size_;
     bool read_only_;
+    bool unflushed_ = false;  // something was written since the last flush
     HostSpace space_;
     std::string format_;
 };

@@ -9,9 +9,13 @@ namespace lodge {
 
 namespace {
 
-constexpr u64 kReserveBytes = 64 * kMiB;      // growth per flush
-constexpr u64 kDataAlignment = 4 * kKiB;      // a guest's 4 KiB write touches one page of the host's cache, not two
-constexpr u64 kBitmapCacheBytes = 16 * kMiB;  // of mixed bitmaps in memory
+constexpr u64 kReserveBytes = 64 * kMiB;       // growth per flush
+constexpr u64 kDataAlignment = 4 * kKiB;       // a guest's 4 KiB write touches one page of the host's cache, not two
+constexpr u64 kBitmapCacheBytes = 16 * kMiB;   // of mixed bitmaps in memory
+constexpr u64 kRoomForLongerPaths = 2 * kKiB;  // so that a rebase can put its parent's paths where they belong
+// In a differencing image bits are set by whole bytes of the bitmap. libvhdi (seen in 20210425) takes a sector for
+// stored whose bit is 0 if an earlier one of the same byte is 1; and 4 KiB are what guests write at least.
+constexpr u32 kGrainOverParent = 8 * kSectorSize;
 constexpr u64 kMostFileSize = u64{0xFFFFFFFF} * 512;  // a table entry counts sectors in 32 bits
 
 // SPEC: the first sector of a byte is its highest bit.
@@ -177,6 +181,7 @@ Result<void> VhdDynamic::read_mixed(Piece piece, std::span<u8> into, const Bitma
 
 Result<void> VhdDynamic::write(u64 offset, std::span<const u8> from) {
     LODGE_TRY(check_writable(*this, offset, from.size()));
+    unflushed_ = true;
     while (!from.empty()) {
         const Piece piece = piece_at(offset, from.size());
         LODGE_TRY(write_piece(piece, from.first(piece.length)));
@@ -186,13 +191,29 @@ Result<void> VhdDynamic::write(u64 offset, std::span<const u8> from) {
     return {};
 }
 
+Result<void> VhdDynamic::store(u64 offset, std::span<const u8> from) {
+    LODGE_TRY(check_writable(*this, offset, from.size()));
+    unflushed_ = true;
+    while (!from.empty()) {
+        const Piece piece = piece_at(offset, from.size());
+        LODGE_TRY(store_piece(piece, from.first(piece.length)));
+        from = from.subspan(piece.length);
+        offset += piece.length;
+    }
+    return {};
+}
+
 Result<void> VhdDynamic::write_piece(Piece piece, std::span<const u8> from) {
+    if (!stored(piece.block) && all_zero(from)) {
+        const auto zero = absent_is_zero(offset_of(piece), piece.length);
+        if (!zero) return zero.error();
+        if (*zero) return {};
+    }
+    return store_piece(piece, from);
+}
+
+Result<void> VhdDynamic::store_piece(Piece piece, std::span<const u8> from) {
     if (!stored(piece.block)) {
-        if (all_zero(from)) {
-            const auto zero = absent_is_zero(offset_of(piece), piece.length);
-            if (!zero) return zero.error();
-            if (*zero) return {};
-        }
         if (!parent_) return add_block(piece, from);
         LODGE_TRY(add_empty_block(piece.block));
     }
@@ -204,25 +225,48 @@ Result<void> VhdDynamic::write_piece(Piece piece, std::span<const u8> from) {
 
 // Data first, then the bits that say it is there.
 Result<void> VhdDynamic::write_mixed(Piece piece, std::span<const u8> from) {
-    const u32 end = piece.begin + piece.length;
-    if (piece.begin % 512 != 0) LODGE_TRY(complete_sector(piece.block, piece.begin / 512));
-    if (end % 512 != 0) LODGE_TRY(complete_sector(piece.block, end / 512));
+    LODGE_TRY(complete_edges(piece));
     LODGE_TRY(file_->write(data_offset(piece.block) + piece.begin, from));
     return set_bits(piece);
 }
 
-// A sector of which a part is written becomes visible as a whole: the rest of it must be there.
-Result<void> VhdDynamic::complete_sector(u32 block, u32 sector) {
-    auto bitmap = mixed_bitmap(block);
-    if (!bitmap) return bitmap.error();
-    if (sector_bit(**bitmap, sector)) return {};
-    std::array<u8, 512> bytes;
-    LODGE_TRY(read_absent(begin_of(block) + sector * u64{512}, bytes));
-    return file_->write(data_offset(block) + sector * u64{512}, bytes);
+// The piece with what becomes visible together with it.
+VhdDynamic::Piece VhdDynamic::whole_grains(Piece piece) const {
+    const u32 grain = parent_ ? kGrainOverParent : kSectorSize;
+    const u32 begin = piece.begin / grain * grain;
+    const u32 end =
+        std::min((piece.begin + piece.length + grain - 1) / grain * grain, sectors_of(piece.block) * kSectorSize);
+    return {piece.block, begin, end - begin};
+}
+
+// What surrounds the piece within its grains must be there too.
+Result<void> VhdDynamic::complete_edges(Piece piece) {
+    const Piece whole = whole_grains(piece);
+    const u32 end = piece.begin + piece.length;
+    LODGE_TRY(store_absent(piece.block, whole.begin / kSectorSize, (piece.begin + kSectorSize - 1) / kSectorSize));
+    return store_absent(piece.block, end / kSectorSize, (whole.begin + whole.length) / kSectorSize);
+}
+
+// Of these sectors, less than a grain, those whose bit is 0 get the data that they are read with. Their bits stay 0.
+Result<void> VhdDynamic::store_absent(u32 block, u32 sector, u32 end) {
+    std::array<u8, kGrainOverParent> buffer;
+    while (sector < end) {
+        const auto bitmap = mixed_bitmap(block);
+        if (!bitmap) return bitmap.error();
+        const u32 run_end = end_of_run(**bitmap, sector, end);
+        if (!sector_bit(**bitmap, sector)) {
+            const auto bytes = std::span(buffer).first((run_end - sector) * kSectorSize);
+            LODGE_TRY(read_absent(begin_of(block) + sector * u64{kSectorSize}, bytes));
+            LODGE_TRY(file_->write(data_offset(block) + sector * u64{kSectorSize}, bytes));
+        }
+        sector = run_end;
+    }
+    return {};
 }
 
 // The piece, whose block has a mixed bitmap, is stored now.
-Result<void> VhdDynamic::set_bits(Piece piece) {
+Result<void> VhdDynamic::set_bits(Piece written) {
+    const Piece piece = whole_grains(written);
     auto known = mixed_bitmap(piece.block);  // there since the caller asked, but not if the cache was emptied
     if (!known) return known.error();
     const u32 first = piece.begin / 512, last = (piece.begin + piece.length - 1) / 512;
@@ -308,17 +352,23 @@ Result<void> VhdDynamic::reserve(u64 at) {
 Result<void> VhdDynamic::close() {
     if (read_only_) return {};
     if (!waiting_.empty()) LODGE_TRY(sync_and_write_bits());
-    return space_.give_back();
+    LODGE_TRY(space_.give_back());
+    if (!unflushed_) return {};
+    unflushed_ = false;
+    return space_.sync();
 }
 
 Result<void> VhdDynamic::flush() {
     if (read_only_) return {};
     if (!waiting_.empty()) LODGE_TRY(sync_and_write_bits());
-    return file_->sync();
+    LODGE_TRY(file_->sync());
+    unflushed_ = false;
+    return {};
 }
 
 Result<void> VhdDynamic::zero(u64 offset, u64 length) {
     LODGE_TRY(check_writable(*this, offset, length));
+    unflushed_ = true;
     while (length > 0) {
         const Piece piece = piece_at(offset, length);
         LODGE_TRY(parent_ ? hide_with_zeros(piece) : zero_piece(piece));
@@ -345,9 +395,7 @@ Result<void> VhdDynamic::hide_with_zeros(Piece piece) {
     const auto bitmap = mixed_bitmap(piece.block);
     if (!bitmap) return bitmap.error();
     if (!*bitmap) return zero_piece(piece);
-    const u32 end = piece.begin + piece.length;
-    if (piece.begin % 512 != 0) LODGE_TRY(complete_sector(piece.block, piece.begin / 512));
-    if (end % 512 != 0) LODGE_TRY(complete_sector(piece.block, end / 512));
+    LODGE_TRY(complete_edges(piece));
     LODGE_TRY(zero_piece(piece));
     return set_bits(piece);
 }
@@ -356,6 +404,7 @@ Result<void> VhdDynamic::hide_with_zeros(Piece piece) {
 Result<void> VhdDynamic::discard(u64 offset, u64 length) {
     if (!parent_) return zero(offset, length);
     LODGE_TRY(check_writable(*this, offset, length));
+    unflushed_ = true;
     while (length > 0) {
         const Piece piece = piece_at(offset, length);
         LODGE_TRY(zero_piece(piece));
@@ -408,7 +457,7 @@ Result<void> create_vhd_dynamic(File& file, const VhdFooter& footer, u32 block_s
     header.block_size = block_size;
     // Before the table: programs that look at nothing but table and blocks when they grow an image keep clear of them.
     u64 place = kVhdFooterSize + kVhdHeaderSize;
-    if (parent) place = name_parent(header, *parent, place);
+    if (parent) place = name_parent(header, *parent, place) + kRoomForLongerPaths;
     header.table_offset = place;
     const auto record = build_vhd_footer(footer);
     LODGE_TRY(file.write(0, record));

@@ -18,8 +18,8 @@
 // the host's disk after the bit that shows it, and then neither the old content nor the new would be there. So bits
 // that hide a parent's sectors wait in memory until the data is known to be on the disk: flush() syncs, writes them,
 // and syncs again; growth writes those that wait after its own sync. Until then a crash, or a kill, takes a sector back
-// to what the parent has: each sector is the old or the new one, and what was flushed is there. Bits are written for
-// whole sectors only; what surrounds a part of one comes from the parent with it.
+// to what the parent has: each sector is the old or the new one, and what was flushed is there. Bits are set for
+// 4 KiB at a time; what surrounds a write within them comes from the parent with it.
 #pragma once
 
 #include <memory>
@@ -49,19 +49,26 @@ class VhdDynamic final : public BlockDevice {
 
     Result<void> read(u64 offset, std::span<u8> into) override;
     Result<void> write(u64 offset, std::span<const u8> from) override;
+    // As write(), and stored here even where it is what an absent block reads as.
+    Result<void> store(u64 offset, std::span<const u8> from);
     Result<void> flush() override;
     Result<void> discard(u64 offset, u64 length) override;
     Result<void> zero(u64 offset, u64 length) override;
     Result<Extent> extent(u64 offset) override;
 
-    // Writes the bits that wait, gives unused reserved space back and puts the footer behind the last block.
+    // Writes the bits that wait, gives unused reserved space back, puts the footer behind the last block, and flushes:
+    // whoever opens the image next, or makes a child of it, does not know what this one has not.
     Result<void> close();
 
     // The run of sectors from `offset` on that are stored in this file, or are not; as extent(). Of a differencing
     // image those are the sectors that hide the parent's. `zero` is set where they are not.
     Result<Extent> stored_extent(u64 offset);
+    // What the range would read as if nothing of it were stored here.
+    Result<void> read_inherited(u64 offset, std::span<u8> into) { return read_absent(offset, into); }
     // Differencing: where absent sectors come from.
-    BlockDevice* parent() { return parent_.get(); }
+    BlockDevice& parent() { return *parent_; }
+    // As the file is now.
+    const VhdLayout& layout() const { return layout_; }
 
     // While an image is being made, and nobody can see it, it needs no flush for growth.
     void grow_without_flush() { space_.work_without_flush(); }
@@ -93,9 +100,12 @@ class VhdDynamic final : public BlockDevice {
     Result<void> read_absent(u64 offset, std::span<u8> into);
     Result<bool> absent_is_zero(u64 offset, u64 length);
     Result<void> write_piece(Piece piece, std::span<const u8> from);
+    Result<void> store_piece(Piece piece, std::span<const u8> from);
     Result<void> write_mixed(Piece piece, std::span<const u8> from);
-    Result<void> complete_sector(u32 block, u32 sector);
-    Result<void> set_bits(Piece piece);
+    Piece whole_grains(Piece piece) const;
+    Result<void> complete_edges(Piece piece);
+    Result<void> store_absent(u32 block, u32 sector, u32 end);
+    Result<void> set_bits(Piece written);
     Result<void> zero_piece(Piece piece);
     Result<void> hide_with_zeros(Piece piece);
 
@@ -120,6 +130,7 @@ class VhdDynamic final : public BlockDevice {
     std::unique_ptr<File> file_;
     VhdLayout layout_;  // table, append_offset and footer_offset are kept up to date
     bool read_only_;
+    bool unflushed_ = false;  // something was written since the last flush
     VhdSpace space_;
     std::unique_ptr<BlockDevice> parent_;
     std::vector<Bits> bits_;                        // per block

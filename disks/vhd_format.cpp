@@ -134,6 +134,10 @@ std::array<u8, kVhdFooterSize> build_vhd_footer(const VhdFooter& footer) {
     std::memcpy(record.data(), kFooterCookie.data(), kFooterCookie.size());
     put(record, footer_at::kFeatures, kReservedFeature);
     put(record, footer_at::kVersion, kFormatVersion);
+    return change_vhd_footer(record, footer);
+}
+
+std::array<u8, kVhdFooterSize> change_vhd_footer(std::array<u8, kVhdFooterSize> record, const VhdFooter& footer) {
     put(record, footer_at::kDataOffset, footer.data_offset);
     put(record, footer_at::kTimestamp, footer.timestamp);
     std::memcpy(record.data() + footer_at::kCreatorApplication, footer.creator_application.data(), 4);

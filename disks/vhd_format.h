@@ -108,6 +108,8 @@ bool has_vhd_cookie(std::span<const u8> record);
 // unsupported for a version of the format that nobody has published.
 Result<VhdFooter> parse_vhd_footer(std::span<const u8> record);
 std::array<u8, kVhdFooterSize> build_vhd_footer(const VhdFooter& footer);
+// `record`, a footer, with these values, and with all that VhdFooter does not know as it was.
+std::array<u8, kVhdFooterSize> change_vhd_footer(std::array<u8, kVhdFooterSize> record, const VhdFooter& footer);
 
 // 1024 bytes; errors as above, after "header at byte N: ". The block size is checked, offsets are for the caller.
 Result<VhdHeader> parse_vhd_header(std::span<const u8> record);

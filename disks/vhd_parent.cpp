@@ -1,7 +1,5 @@
 #include "disks/vhd_parent.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -201,11 +199,11 @@ void add_once(std::vector<std::string>& paths, const fs::path& path) {
 
 // Virtual PC and Hyper-V remember when the parent's file was changed, some others when the parent says it was made.
 std::string timestamp_warning(const std::string& child, const FoundParent& parent, u32 expected) {
-    struct stat status {};
-    if (::stat(parent.path.c_str(), &status) != 0) return {};
+    const auto changed = time_of_change(parent.path);
+    if (!changed) return {};
     const i64 wanted = unix_seconds_of(expected);
     const auto near = [&](i64 time) { return std::abs(time - wanted) <= kTimeTolerance; };
-    if (near(status.st_mtime) || near(unix_seconds_of(parent.details.vhd->footer.timestamp))) return {};
+    if (near(*changed) || near(unix_seconds_of(parent.details.vhd->footer.timestamp))) return {};
     return child + ": its parent " + parent.path +
            " has another time stamp than when the child was made; if more than its place has changed, the child's "
            "content is wrong";
@@ -251,7 +249,7 @@ Result<std::vector<std::string>> parent_candidates(File& child, const VhdLayout&
 }
 
 Result<FoundParent> find_parent(File& child, const VhdLayout& layout, const OpenOptions& options,
-                                const std::vector<VhdId>& descendants) {
+                                const std::vector<VhdId>& descendants, FileAccess access, Strictness strictness) {
     const VhdId& wanted = layout.header.parent_unique_id;
     if (std::find(descendants.begin(), descendants.end(), wanted) != descendants.end())
         return Error{ErrorKind::bad_format, child.name() + ": its parent is a descendant of it (unique id " +
@@ -272,7 +270,7 @@ Result<FoundParent> find_parent(File& child, const VhdLayout& layout, const Open
             refuse({ErrorKind::bad_format, child.name() + ": names itself as its parent"});
             continue;
         }
-        auto file = options.open_file(found.path, FileAccess::read);
+        auto file = options.open_file(found.path, access);
         if (!file && file.error().kind == ErrorKind::not_found) {
             search.absent.push_back(candidate);
             continue;
@@ -284,7 +282,7 @@ Result<FoundParent> find_parent(File& child, const VhdLayout& layout, const Open
         }
         OpenOptions look = options;
         look.raw = false;
-        auto details = look_at_image(**file, look, Strictness::refuse_problems);
+        auto details = look_at_image(**file, look, strictness);
         if (!details || !details->vhd || details->vhd->footer.unique_id != wanted) {
             const std::string why = !details ? details.error().context
                                              : found.path + ": is not the parent of " + child.name() +
@@ -304,14 +302,12 @@ Result<VhdParentLink> link_to_parent(const std::string& child_path, const std::s
                                      const VhdFooter& parent) {
     std::error_code error;
     const fs::path absolute = fs::weakly_canonical(parent_path, error);
-    struct stat status {};
-    if (error || ::stat(parent_path.c_str(), &status) != 0)
-        return Error{ErrorKind::not_found, parent_path + ": no such file; check the path"};
+    if (error) return Error{ErrorKind::not_found, parent_path + ": has no absolute path: " + error.message()};
     const fs::path child_folder = fs::weakly_canonical(fs::absolute(folder_of(child_path) / ".", error), error);
     const std::string relative = absolute.lexically_relative(child_folder).string();
     VhdParentLink link;
     link.unique_id = parent.unique_id;
-    link.timestamp = vhd_timestamp(status.st_mtime);
+    if (const auto changed = time_of_change(parent_path)) link.timestamp = vhd_timestamp(*changed);
     // Windows writes ".\" in front of a path that leads down.
     const std::string below = relative.rfind("..", 0) == 0 ? relative : "./" + relative;
     const auto name = utf16_of_utf8(absolute.filename().string(), ByteOrder::big);

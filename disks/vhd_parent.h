@@ -20,7 +20,7 @@ using VhdId = std::array<u8, 16>;
 
 struct FoundParent {
     std::string path;
-    std::unique_ptr<File> file;  // open and locked for reading
+    std::unique_ptr<File> file;  // open and locked
     ImageDetails details;
     std::string warning;  // a time stamp that differs; empty where there is none
 };
@@ -34,7 +34,8 @@ Result<std::vector<std::string>> parent_candidates(File& child, const VhdLayout&
 //   locked      somebody writes to the parent
 // and those of look_at_image.
 Result<FoundParent> find_parent(File& child, const VhdLayout& layout, const OpenOptions& options,
-                                const std::vector<VhdId>& descendants);
+                                const std::vector<VhdId>& descendants, FileAccess access = FileAccess::read,
+                                Strictness strictness = Strictness::refuse_problems);
 
 // How a child at `child_path` names the VHD at `parent_path` with this footer. Errors: usage, for a path that the
 // format cannot say; not_found.

@@ -60,6 +60,7 @@ Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu)
     jit::Translator::Options options;
     options.listing = config.list_code;
     options.perf_map = config.perf_map;
+    options.jit_dump = config.jit_dump;
     auto translator = jit::Translator::create(cpu, options);
     if (!translator) return translator.error();
     return std::unique_ptr<Executor>(std::move(*translator));
@@ -120,6 +121,33 @@ Result<void> open_floppies(const RunConfig& config, PcConfig& board) {
     return {};
 }
 
+// Where nobody asks otherwise a CD-ROM drive is the secondary channel's master, as on most PCs.
+std::optional<unsigned> free_cdrom_unit(const PcConfig& board) {
+    for (const unsigned unit : {2u, 3u, 1u, 0u})
+        if (!board.disks[unit] && !board.cdroms[unit]) return unit;
+    return {};
+}
+
+// A disc is read-only, and whatever an ISO image looks like otherwise, it is raw.
+Result<void> open_cdroms(const RunConfig& config, PcConfig& board) {
+    for (const std::string& text : config.cdroms) {
+        const auto option = parse_removable_option("--cdrom", text, Ide::kDrives - 1, false);
+        if (!option) return option.error();
+        const std::optional<unsigned> unit = option->unit ? option->unit : free_cdrom_unit(board);
+        if (!unit) return usage("--cdrom " + text + ": all four IDE units are taken");
+        if (board.disks[*unit] || board.cdroms[*unit])
+            return usage("--cdrom " + text + ": IDE unit " + std::to_string(*unit) + " is taken");
+        RemovableDrive& drive = board.cdroms[*unit].emplace();
+        if (option->file.empty()) continue;
+        OpenOptions open;
+        open.raw = true;
+        auto medium = open_image(option->file, open);
+        if (!medium) return medium.error();
+        drive.medium = std::move(*medium);
+    }
+    return {};
+}
+
 Result<void> open_disks(const RunConfig& config, PcConfig& board) {
     for (const std::string& text : config.disks) {
         const auto option = parse_disk_option(text);
@@ -156,7 +184,7 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     board.boot = std::move(*order);
     LODGE_TRY(open_disks(config, board));
     LODGE_TRY(open_floppies(config, board));
-    if (!config.cdroms.empty()) return usage("--cdrom " + config.cdroms[0] + ": no CD-ROM drive in this version");
+    LODGE_TRY(open_cdroms(config, board));
     std::optional<std::filesystem::path> folder;
     if (!config.firmware_dir.empty()) folder = config.firmware_dir;
     if (config.kernel.empty()) {

@@ -32,6 +32,8 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
         {"screenshot", {&RunConfig::screenshot, "write the screen to this PNG file when the run ends"}},
         {"list-code", {&RunConfig::list_code, "write the translated code to this file when the run ends"}},
+        {"jitdump",
+         {&RunConfig::jit_dump, "write translated code for perf inject --jit to this folder, in jit-PID.dump"}},
         {"firmware-dir", {&RunConfig::firmware_dir, "folder with bios-256k.bin and vgabios-stdvga.bin"}},
     };
 }

@@ -45,6 +45,7 @@ struct RunConfig {
     std::string screenshot;
     std::string firmware_dir;
     std::string list_code;
+    std::string jit_dump;
     bool perf_map = false;
     bool paused = false;
     bool no_reboot = false;

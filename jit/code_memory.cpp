@@ -1,38 +1,29 @@
 #include "jit/code_memory.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 namespace lodge::jit {
 
-namespace {
-
-u8* map_shared(int file, u64 bytes, int rights) {
-    void* address = mmap(nullptr, bytes, rights, MAP_SHARED, file, 0);
-    return address == MAP_FAILED ? nullptr : static_cast<u8*>(address);
-}
-
-}  // namespace
-
+// The second mapping is the first one, moved from nothing (mremap(2): an old size of 0 maps shared pages once more).
+// perf looks names up in /tmp/perf-PID.map only for anonymous memory, which a memfd is not.
 Result<std::unique_ptr<CodeMemory>> CodeMemory::create(u64 bytes) {
     std::unique_ptr<CodeMemory> memory(new CodeMemory);
     memory->size_ = bytes;
-    const int file = memfd_create("lodge-code", MFD_CLOEXEC);
-    bool good = file >= 0 && ftruncate(file, static_cast<off_t>(bytes)) == 0;
-    if (good) {
-        memory->writable_ = map_shared(file, bytes, PROT_READ | PROT_WRITE);
-        memory->executable_ = map_shared(file, bytes, PROT_READ | PROT_EXEC);
-        good = memory->writable_ && memory->executable_;
+    void* writable = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* executable = MAP_FAILED;
+    if (writable != MAP_FAILED) {
+        memory->writable_ = static_cast<u8*>(writable);
+        executable = mremap(writable, 0, bytes, MREMAP_MAYMOVE);
     }
-    const int error = errno;
-    if (file >= 0) close(file);
-    if (!good)
-        return Error{ErrorKind::io, std::string("memory for translated code: ") + std::strerror(error) +
-                                        "; --engine interpreter needs none"};
-    return memory;
+    if (executable != MAP_FAILED) {
+        memory->executable_ = static_cast<u8*>(executable);
+        if (mprotect(executable, bytes, PROT_READ | PROT_EXEC) == 0) return memory;
+    }
+    return Error{ErrorKind::io, std::string("memory for translated code: ") + std::strerror(errno) +
+                                    "; --engine interpreter needs none"};
 }
 
 CodeMemory::~CodeMemory() {

@@ -51,6 +51,7 @@ bool Emitter::emit_integer(const Insn& insn) {
             return emit_exchange_add(insn), true;
         case Opcode::CMPXCHG:
         case Opcode::CMPXCHG8B:
+        case Opcode::CMPXCHG16B:
             return emit_compare_exchange(insn), true;
         case Opcode::BT:
             return emit_bit_test(insn, Inst::kIdBt), true;
@@ -317,10 +318,13 @@ void Emitter::emit_exchange_add(const Insn& insn) {
 
 void Emitter::emit_compare_exchange(const Insn& insn) {
     const unsigned size = insn.operands[0].size;
-    const x86::Mem memory = memory_operand(insn, size, true);
+    const bool aligned = insn.opcode == Opcode::CMPXCHG16B;
+    const x86::Mem memory = memory_operand(insn, size, true, aligned ? size : 1);
     want_flags();
     if (insn.opcode == Opcode::CMPXCHG8B)
         a_.cmpxchg8b(memory);
+    else if (insn.opcode == Opcode::CMPXCHG16B)
+        a_.cmpxchg16b(memory);
     else
         a_.cmpxchg(memory, pinned(insn.operands[1].reg, size));
     flags_are_set();
@@ -331,6 +335,7 @@ void Emitter::emit_bit_test(const Insn& insn, u32 id) {
     const Operand& bit = insn.operands[1];
     const unsigned size = to.size;
     const bool writes = insn.opcode != Opcode::BT;
+    if (is_memory(to) && is_gpr(bit)) return emit_bit_test_in_string(insn, id);
     if (is_memory(to)) {  // the number of the bit is an immediate: it stays within the operand
         const x86::Mem memory = memory_operand(insn, size, writes);
         want_flags();
@@ -345,6 +350,35 @@ void Emitter::emit_bit_test(const Insn& insn, u32 id) {
     else
         a_.emit(id, value, imm(insn.immediate % (8 * size)));
     if (spilled && writes) store_spilled(to.reg, size, kTemp0);
+    flags_are_set();
+}
+
+// The number of the bit is signed, and counts from the operand on: the unit that has it is what is checked. The host's
+// instruction finds the way there again by itself.
+void Emitter::emit_bit_test_in_string(const Insn& insn, u32 id) {
+    const unsigned size = insn.operands[0].size;
+    const u8 bit = insn.operands[1].reg;
+    const unsigned shift = size == 2 ? 1 : size == 4 ? 2 : 3;
+    const auto load_unit = [&] {
+        if (size == 2)
+            a_.emit(Inst::kIdMovsx, kTemp1, place_of(bit, 2));
+        else if (size == 4)
+            a_.emit(Inst::kIdMovsxd, kTemp1, place_of(bit, 4));
+        else
+            a_.emit(Inst::kIdMov, kTemp1, place_of(bit, 8));
+        a_.sar(kTemp1, imm(shift + 3));
+    };
+    release_flags();
+    emit_address(insn);
+    load_unit();
+    a_.lea(sized(kTemp0, insn.address_size == 8 ? 8 : 4), x86::ptr(kTemp0, kTemp1, shift));
+    if (insn.address_size == 2) a_.movzx(kTemp0.r32(), kTemp0.r16());
+    checked(insn.segment, size, insn.opcode != Opcode::BT);
+    load_unit();
+    a_.shl(kTemp1, imm(shift));
+    a_.sub(kTemp0, kTemp1);
+    want_flags();
+    a_.emit(id, x86::Mem(kTemp0, 0, size), in_register(bit, size, kTemp1));
     flags_are_set();
 }
 

@@ -138,8 +138,8 @@ void Emitter::emit_cli() {
     a_.and_(LODGE_STATE(system_flags, 4), imm(~static_cast<i32>(kFlagInterrupt)));
 }
 
-// The shadow of STI is the next instruction, which lies in the same block (native_in_place), so that nothing can come up in
-// between: an interrupt that comes up during it finds the shadow gone.
+// The shadow of STI is the next instruction, which lies in the same block (native_in_place), so that nothing can come
+// up in between: an interrupt that comes up during it finds the shadow gone.
 void Emitter::emit_sti() {
     release_flags();
     const asmjit::Label set = a_.newLabel();

@@ -40,6 +40,15 @@ bool has_implicit_check(Opcode opcode) {
         case Opcode::MOVS:
         case Opcode::STOS:
         case Opcode::LODS:
+        case Opcode::CMPS:
+        case Opcode::SCAS:
+        // What they leave to the interpreter reads flags, or shows them.
+        case Opcode::PUSHF:
+        case Opcode::POPF:
+        case Opcode::CLI:
+        case Opcode::STI:
+        case Opcode::RDTSC:
+        case Opcode::RDTSCP:
             return true;
         default:
             return false;
@@ -126,8 +135,8 @@ bool Emitter::translate(const Insn& insn) {
     protect_recipe();
     keep_x87_operand(index_);
     if (index_ + 1 == insns_.size() && is_branch(insn)) emit_x87_record(index_);
-    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_system(insn) ||
-           emit_simd(insn) || emit_x87(insn) || emit_branch(insn);
+    return emit_move(insn) || emit_integer(insn) || emit_shift(insn) || emit_stack(insn) || emit_string(insn) ||
+           emit_system(insn) || emit_simd(insn) || emit_x87(insn) || emit_branch(insn);
 }
 
 Fallback& Emitter::fallback_for(size_t index) {

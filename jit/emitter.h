@@ -197,6 +197,7 @@ class Emitter {
     void emit_exchange_add(const Insn& insn);
     void emit_compare_exchange(const Insn& insn);
     void emit_bit_test(const Insn& insn, u32 id);
+    void emit_bit_test_in_string(const Insn& insn, u32 id);
     void emit_scan(const Insn& insn, u32 id);
     void emit_count_bits(const Insn& insn, u32 id);
     void emit_carry(const Insn& insn);
@@ -251,6 +252,18 @@ class Emitter {
     void emit_push(const Insn& insn);
     void emit_pop(const Insn& insn);
     void emit_leave(const Insn& insn);
+
+    // --- Strings (emit_string.cpp)
+    bool emit_string(const Insn& insn);
+    void emit_movs(const Insn& insn);
+    void emit_stos(const Insn& insn);
+    void emit_lods(const Insn& insn);
+    void emit_cmps(const Insn& insn);
+    void emit_scas(const Insn& insn);
+    void leave_unless_upwards();
+    x86::Mem element(const Insn& insn, u8 index, bool write);
+    void advance(const Insn& insn, u8 index);
+    void load_source(const Insn& insn);
 
     // --- System (emit_system.cpp)
     bool emit_system(const Insn& insn);

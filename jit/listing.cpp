@@ -46,8 +46,14 @@ void write_listing(std::FILE* out, const Block& block, std::span<const u8> guest
     cs_close(&capstone);
 }
 
+std::string perf_symbol(u64 ip) {
+    char name[32];
+    std::snprintf(name, sizeof name, "guest_%lx", ip);
+    return name;
+}
+
 void write_perf_symbol(std::FILE* out, const Block& block, u64 ip) {
-    std::fprintf(out, "%lx %x guest_%lx\n", reinterpret_cast<u64>(block.code), block.size, ip);
+    std::fprintf(out, "%lx %x %s\n", reinterpret_cast<u64>(block.code), block.size, perf_symbol(ip).c_str());
 }
 
 }  // namespace lodge::jit

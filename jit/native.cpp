@@ -93,12 +93,12 @@ bool is_native_integer(const Insn& insn) {
             return is_gpr(operands[1]) && has_plain_operands(insn) && is_pinned(operands[1].reg & 15) &&
                    operands[0].kind == OperandKind::memory;
         case Opcode::CMPXCHG8B:
-            return true;
+        case Opcode::CMPXCHG16B:
         case Opcode::BT:
         case Opcode::BTS:
         case Opcode::BTR:
         case Opcode::BTC:
-            return is_gpr(operands[0]) || operands[1].kind == OperandKind::immediate;
+            return true;
         case Opcode::BSF:
         case Opcode::BSR:
             return true;
@@ -164,6 +164,19 @@ bool is_native_stack(const Insn& insn, u32 mode) {
     }
 }
 
+bool is_native_string(const Insn& insn) {
+    switch (insn.opcode) {
+        case Opcode::MOVS:
+        case Opcode::STOS:
+        case Opcode::LODS:
+        case Opcode::CMPS:
+        case Opcode::SCAS:
+            return insn.address_size >= 4 && !(insn.prefixes & (kPrefixRep | kPrefixRepne));
+        default:
+            return false;
+    }
+}
+
 bool is_native_system(const Insn& insn, u32 mode) {
     switch (insn.opcode) {
         case Opcode::PUSHF:
@@ -218,12 +231,12 @@ bool Emitter::is_native(const Insn& insn, const EmitterContext& context, u32 mod
     if (!exists(insn, *context.model)) return false;
     if (insn.has_memory() && !address_is_simple(insn)) return false;
     return is_native_integer(insn) || is_native_shift(insn) || is_native_move(insn) || is_native_stack(insn, mode) ||
-           is_native_system(insn, mode) || is_native_branch(insn, mode) || is_native_fpu(insn, mode);
+           is_native_string(insn) || is_native_system(insn, mode) || is_native_branch(insn, mode) ||
+           is_native_fpu(insn, mode);
 }
 
 bool Emitter::is_native_in(std::span<const Insn> insns, size_t index, const EmitterContext& context, u32 mode) {
-    return is_native(insns[index], context, mode) &&
-           (insns[index].opcode != Opcode::STI || index + 1 < insns.size());
+    return is_native(insns[index], context, mode) && (insns[index].opcode != Opcode::STI || index + 1 < insns.size());
 }
 
 }  // namespace lodge::jit

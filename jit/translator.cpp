@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/decode/decoder.h"
+#include "core/interp/bind.h"
 #include "jit/emitter.h"
 #include "jit/listing.h"
 
@@ -43,6 +44,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
     while (insns.size() < kMostInBlock) {
         Insn insn;
         if (decode(code.subspan(offset), size, insn) != DecodeStatus::ok) break;
+        insn.opcode = opcode_in(model, insn);
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
@@ -71,7 +73,12 @@ i32 from_state(const Cpu& cpu, const void* field) {
 Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, const Options& options) {
     auto memory = CodeMemory::create(options.code_bytes);
     if (!memory) return memory.error();
-    return std::unique_ptr<Translator>(new Translator(cpu, options, std::move(*memory)));
+    std::unique_ptr<Translator> translator(new Translator(cpu, options, std::move(*memory)));
+    if (options.jit_dump.empty()) return translator;
+    auto dump = JitDump::create(options.jit_dump);
+    if (!dump) return dump.error();
+    translator->jit_dump_ = std::move(*dump);
+    return translator;
 }
 
 Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory)
@@ -109,9 +116,7 @@ void Translator::write_listings() {
     std::FILE* out = std::fopen(options_.listing.c_str(), "w");
     if (!out)
         return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
-    blocks_.visit([&](const Block& block) {
-        write_listing(out, block, code_bytes(block));
-    });
+    blocks_.visit([&](const Block& block) { write_listing(out, block, code_bytes(block)); });
     std::fclose(out);
 }
 
@@ -142,6 +147,7 @@ ExitReason Translator::run(u64 instructions) {
         }
         if (wanted_) link(*wanted_, *block);
         enter(*block);
+        if (options_.by_block) return ExitReason::budget;
     }
 }
 
@@ -231,7 +237,7 @@ Block* Translator::find_crossing() {
         cpu_.next_fetch_epoch();
         stepped = 0;
     }
-    if (++stepped < kHotCrossing) return nullptr;
+    if (++stepped < std::min<u32>(kHotCrossing, options_.hot)) return nullptr;
     std::copy_n(second, kLongestInsn - in_page, bytes.begin() + in_page);
     insn = Insn{};
     if (decode(bytes, size, insn) != DecodeStatus::ok) return nullptr;
@@ -245,6 +251,7 @@ bool Translator::lies_in_segment(const Block& block) const {
 
 void Translator::enter(Block& block) {
     EngineState& engine = cpu_.state.engine;
+    if (options_.by_block) end_ = cpu_.state.retired + block.count;  // the next one does not fit
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
     engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
     ++counters_.entries;
@@ -372,7 +379,7 @@ Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, 
     if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
     block.region = region_;
     regions_[region_].push_back(&block);
-    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
+    tell_perf(block);
     ++counters_.translated_blocks;
     counters_.translated_instructions += block.count;
     counters_.code_bytes += block.size;
@@ -492,6 +499,12 @@ void Translator::evict_region(unsigned region) {
 }
 
 // --- Statistics
+
+void Translator::tell_perf(const Block& block) {
+    if (perf_map_) write_perf_symbol(perf_map_.get(), block, cpu_.state.ip);
+    if (jit_dump_)
+        jit_dump_->add(perf_symbol(cpu_.state.ip), reinterpret_cast<u64>(block.code), {block.code, block.size});
+}
 
 std::vector<std::pair<std::string, u64>> Translator::statistics() const {
     constexpr size_t kMostFallbacks = 24;

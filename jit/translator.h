@@ -21,6 +21,7 @@
 #include "core/interp/interpreter.h"
 #include "jit/block.h"
 #include "jit/code_memory.h"
+#include "jit/jit_dump.h"
 #include "jit/stubs.h"
 
 namespace lodge::jit {
@@ -31,9 +32,11 @@ class Translator final : public Executor, private CodeCache {
   public:
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
-        u32 hot = 50;                    // executions of a block in the interpreter before it is translated
+        u32 hot = 16;                    // executions of a block in the interpreter before it is translated
+        bool by_block = false;           // run() comes back at the end of every translated block, which stay unlinked
         std::string listing;             // write what translated code looks like to this file in the end
         bool perf_map = false;           // name translated code for perf, in /tmp/perf-PID.map
+        std::string jit_dump;            // the same with the code itself, in this folder (jit/jit_dump.h)
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
@@ -101,6 +104,7 @@ class Translator final : public Executor, private CodeCache {
     void set_jump(const Link& link, const u8* target);
     void drop(Block& block);
     u8* reserve(u64 bytes);
+    void tell_perf(const Block& block);
     void write_listings();
     void evict_region(unsigned region);
     JumpEntry& jump_entry(u64 ip) { return jumps_[jump_index(ip)]; }
@@ -128,6 +132,7 @@ class Translator final : public Executor, private CodeCache {
     unsigned region_ = 0;
     Counters counters_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
+    std::unique_ptr<JitDump> jit_dump_;
 };
 
 }  // namespace lodge::jit

@@ -30,6 +30,7 @@ enum class LogChannel : u8 {
     uart,
     pci,
     ide,
+    scsi,
     acpi,
     vga,
     fw_cfg,

@@ -71,6 +71,7 @@ void Cpu::init() {
     waiting_for_startup_ = false;
     pending_dr6 = 0;
     fault_.reset();
+    fault_in_new_context_ = false;
     attention.store(attention.load() & kAttentionKick);
     update_interrupt_attention();
     flush_tlb(true);

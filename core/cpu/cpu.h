@@ -356,8 +356,8 @@ class Cpu final : public CpuPins, private MemoryListener {
         const void* open_tlb;  // user_pages_are_open
     };
     Places places() const {
-        return {&attention, &interrupt_line_, &kernel_gs_base_, &tsc_offset_,
-                &tsc_aux_,  &tlb_,            &supervisor_tlb_, &open_tlb_};
+        return {&attention, &interrupt_line_, &kernel_gs_base_, &tsc_offset_, &tsc_aux_,
+                &tlb_,      &supervisor_tlb_, &open_tlb_};
     }
 
     // Statistics for --stats.

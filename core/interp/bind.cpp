@@ -36,13 +36,14 @@ bool exists(const Insn& insn, const CpuModel& model) {
     return !lacks(model, insn) && has_feature(model, required_feature(insn));
 }
 
+Opcode opcode_in(const CpuModel& model, const Insn& insn) {
+    return has_feature(model, required_feature(insn)) ? insn.opcode : without_prefix(insn.opcode);
+}
+
 InsnHandler bind(const Insn& decoded, const CpuModel& model) {
     Insn insn = decoded;
-    if (lacks(model, insn)) return chained<op_undefined>;
-    if (!has_feature(model, required_feature(insn))) {
-        insn.opcode = without_prefix(insn.opcode);
-        if (!has_feature(model, required_feature(insn))) return chained<op_undefined>;
-    }
+    insn.opcode = opcode_in(model, insn);
+    if (!exists(insn, model)) return chained<op_undefined>;
     using Binder = InsnHandler (*)(const Insn&);
     static constexpr Binder kBinders[] = {bind_integer, bind_move,      bind_branch, bind_shift, bind_string,
                                           bind_system,  bind_extension, bind_xsave,  bind_x87,   bind_simd};

@@ -65,6 +65,9 @@ InsnHandler bind_simd(const Insn& insn);       // ops_simd.cpp: MMX, SSE and lat
 // Whether the model has the instruction in this form (TZCNT and LZCNT are then still BSF and BSR).
 bool exists(const Insn& insn, const CpuModel& model);
 
+// What the model takes the instruction for: TZCNT and LZCNT may still be BSF and BSR.
+Opcode opcode_in(const CpuModel& model, const Insn& insn);
+
 // Never null: what nobody binds, or the model lacks, is #UD.
 InsnHandler bind(const Insn& insn, const CpuModel& model);
 

@@ -127,6 +127,131 @@ def test_libvhdi(folder):
             expect(kind.capitalize() in seen, f"vhdiinfo does not see a {kind} disk:\n{seen}")
 
 
+class Mounted:
+    """A chain as libvhdi shows it: the files of a mounted folder, the image itself last."""
+
+    def __init__(self, image, folder):
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        done = subprocess.run(["vhdimount", str(image), str(folder)], capture_output=True, text=True)
+        if not os.path.exists("/dev/fuse") or "fuse" in done.stderr:
+            print("the host has no FUSE")
+            sys.exit(SKIPPED)
+        expect(done.returncode == 0 and (folder / "vhdi1").exists(), f"vhdimount: {done.stdout}{done.stderr}")
+
+    def __enter__(self):
+        return max(self.folder.iterdir(), key=lambda path: int(path.name.removeprefix("vhdi")))
+
+    def __exit__(self, *_):
+        run("umount", self.folder)
+
+
+def test_libvhdi_chains(folder):
+    """libvhdi and lodge read the same from chains that lodge made and changed; qemu-img from what is flattened."""
+    need("vhdimount", "qemu-img", "qemu-io")
+    generator = random.Random(7)
+    size = 40 * MIB + 512 * 9
+    make_source(folder / "model", size)
+    chain = [folder / "base.vhd"]
+    lodge("convert", folder / "model", chain[0], "--block-size", "512K")
+
+    def same(image):
+        lodge("check", image)
+        lodge("compare", image, folder / "model")
+        with Mounted(image, folder / "mounted") as seen:
+            run("cmp", seen, folder / "model")
+
+    def write(image):
+        """By way of a raw child of the model's bytes: rebase stores the differences."""
+        for _ in range(8):
+            offset, length = generator.randrange(size // 512) * 512, generator.randrange(1, 3000) * 512
+            length = min(length, size - offset)
+            put(folder / "model", offset, bytes(length) if generator.randrange(4) == 0 else generator.randbytes(length))
+        new = folder / "content.vhd"
+        lodge("convert", folder / "model", new)
+        lodge("create", folder / "difference.vhd", "--parent", new, "--force")
+        lodge("rebase", folder / "difference.vhd", "--parent", image)
+        os.replace(folder / "difference.vhd", folder / f"{len(chain)}.vhd")
+        chain.append(folder / f"{len(chain)}.vhd")
+
+    for turn in range(4):
+        write(chain[-1])
+        same(chain[-1])
+    lodge("rebase", chain[-1], "--parent", chain[1])
+    same(chain[-1])
+    lodge("compact", chain[-1])
+    same(chain[-1])
+    lodge("commit", chain[-1])
+    same(chain[-1])
+    same(chain[1])
+    lodge("commit", chain[1])
+    same(chain[0])
+    lodge("clone", chain[-1], folder / "linked.vhd", "--linked")
+    same(folder / "linked.vhd")
+    lodge("convert", folder / "linked.vhd", folder / "flat.vhd")
+    run("qemu-img", "compare", "-f", "vpc", "-F", "raw", folder / "flat.vhd", folder / "model")
+    lodge("resize", folder / "linked.vhd", "--size", "64M")
+    os.truncate(folder / "model", 64 * MIB)
+    lodge("compare", folder / "linked.vhd", folder / "model")  # libvhdi shows no more of it than the parents have
+    lodge("convert", folder / "linked.vhd", folder / "flat.vhd")
+    run("qemu-img", "compare", "-f", "vpc", "-F", "raw", folder / "flat.vhd", folder / "model")
+
+
+def test_qemu_changed(folder):
+    """qemu-img reads what compact and resize leave of dynamic and fixed images, its own and ours."""
+    need("qemu-img", "qemu-io")
+    size = 40 * MIB
+    for maker in ("lodge", "qemu"):
+        for kind in ("dynamic", "fixed"):
+            image, model = folder / "image.vhd", folder / "model"
+            make_source(model, size)
+            if maker == "lodge":
+                lodge("convert", model, image, "--type", kind)
+            else:
+                run("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", f"subformat={kind},force_size=on", model,
+                    image)
+            for offset, length in ((4 * MIB, 12 * MIB), (30 * MIB, 6 * MIB)):
+                for name, format_name in ((image, "vpc"), (model, "raw")):
+                    run("qemu-io", "-f", format_name, "-c", f"write -P 0 {offset} {length}", name)
+            before = image.stat().st_size
+            if kind == "dynamic":
+                lodge("compact", image)
+                expect(image.stat().st_size < before - 10 * MIB, "compact gave nothing back")
+            for new_size in (size + MIB, size * 3, size * 3 + 512, 35 * MIB, 60 * MIB):
+                lodge("resize", image, "--size", new_size, "--force")
+                os.truncate(model, new_size)
+                lodge("check", image)
+                lodge("compare", image, model)
+                run("qemu-img", "compare", "-f", "vpc", "-F", "raw", image, model)
+            run("qemu-io", "-f", "vpc", "-c", f"write -P 7 {55 * MIB} {MIB}", image)
+            run("qemu-io", "-f", "raw", "-c", f"write -P 7 {55 * MIB} {MIB}", model)
+            lodge("check", image)
+            lodge("compare", image, model)
+
+
+def test_linked_clone_time(folder):
+    """A linked clone is there at once, however large the disk."""
+    for number, (size, block) in enumerate((("1G", "2M"), ("2040G", "2M"), ("2040G", "256K"))):
+        lodge("create", folder / f"{number}.vhd", "--size", size, "--block-size", block)
+        times = []
+        for turn in range(5):
+            before = time.monotonic()
+            lodge("clone", "--linked", "--force", folder / f"{number}.vhd", folder / "clone.vhd")
+            times.append(time.monotonic() - before)
+        print(f"{size} in blocks of {block}: {min(times) * 1000:.0f} ms")
+        expect(min(times) < 0.05, f"a linked clone of {size} took {min(times)} s")
+
+
+def test_space_comes_back(folder):
+    """Zeroed blocks of a dynamic image take no space on the host after a conversion, nor after compact."""
+    lodge("create", folder / "a.vhd", "--size", "64M")
+    make_source(folder / "source", 64 * MIB, pieces=200)
+    lodge("convert", folder / "source", folder / "a.vhd")
+    space = os.stat(folder / "a.vhd").st_blocks * 512
+    lodge("convert", folder / "a.vhd", folder / "b.vhd", "--type", "raw")
+    expect(os.stat(folder / "b.vhd").st_blocks * 512 <= space + MIB, "the copy takes more space than the image")
+
+
 def test_locks(folder):
     """What QEMU writes to is left alone, what it only reads can be read."""
     need("qemu-io")

@@ -3,16 +3,17 @@
 // Both machines are what `lodge run` makes of the options, on the virtual clock, so the same instructions must retire
 // with the same results. Every --step instructions the CPUs are compared (all registers, flags and control registers),
 // every --memory steps guest memory as well; at the end, all of both saved states. The first difference is told with
-// the registers of both. The steps' lengths vary about --step, so that translated blocks are cut at many places.
+// the registers of both. The steps' lengths vary about --step, so that translated blocks are cut at many places. With
+// --by-block the CPUs are compared at the end of every translated block instead, and no block is linked to another.
 //
-// Usage: boot_lockstep [OPTIONS OF LODGE RUN] [--step N] [--memory-every N] [--start N] [--limit N]
+// Usage: boot_lockstep [OPTIONS OF LODGE RUN] [--step N] [--memory-every N] [--start N] [--limit N] [--by-block]
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string>
 
-#include "core/decode/decoder.h"
-#include "core/decode/disasm.h"
 #include "frontend/pc_machine.h"
+#include "jit/translator.h"
+#include "tests/lockstep/cpu_fields.h"
 
 namespace lodge {
 
@@ -23,51 +24,8 @@ struct Options {
     u64 memory_every = 20000;  // steps
     u64 start = 0;             // instructions before the first comparison
     u64 limit = ~u64{0};       // instructions
+    bool by_block = false;
 };
-
-struct Field {
-    const char* name;
-    u64 interpreter, translator;
-};
-
-std::vector<Field> fields(const Cpu& a, const Cpu& b) {
-    static constexpr const char* kRegisters[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                                   "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-    static constexpr const char* kSegments[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
-    std::vector<Field> all;
-    const CpuState &x = a.state, &y = b.state;
-    for (unsigned i = 0; i < 16; ++i) all.push_back({kRegisters[i], x.gpr[i], y.gpr[i]});
-    all.push_back({"ip", x.ip, y.ip});
-    all.push_back({"eflags", a.eflags(), b.eflags()});
-    all.push_back({"cr0", x.cr0, y.cr0});
-    all.push_back({"cr2", x.cr2, y.cr2});
-    all.push_back({"cr3", x.cr3, y.cr3});
-    all.push_back({"cr4", x.cr4, y.cr4});
-    all.push_back({"efer", x.efer, y.efer});
-    all.push_back({"retired", x.retired, y.retired});
-    all.push_back({"cpl", x.cpl, y.cpl});
-    for (unsigned i = 0; i < 6; ++i) {
-        all.push_back({kSegments[i], x.segments[i].selector, y.segments[i].selector});
-        all.push_back({"segment base", x.segments[i].base, y.segments[i].base});
-        all.push_back({"segment limit", x.segments[i].limit, y.segments[i].limit});
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        all.push_back({"st significand", load<u64>(x.fpu.st[i]), load<u64>(y.fpu.st[i])});
-        all.push_back({"st exponent", load<u16>(x.fpu.st[i] + 8), load<u16>(y.fpu.st[i] + 8)});
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        all.push_back({"xmm low", load<u64>(x.fpu.xmm[i]), load<u64>(y.fpu.xmm[i])});
-        all.push_back({"xmm high", load<u64>(x.fpu.xmm[i] + 8), load<u64>(y.fpu.xmm[i] + 8)});
-    }
-    all.push_back({"x87 control", x.fpu.control, y.fpu.control});
-    all.push_back({"x87 status", x.fpu.status, y.fpu.status});
-    all.push_back({"x87 valid", x.fpu.valid, y.fpu.valid});
-    all.push_back({"x87 opcode", x.fpu.opcode, y.fpu.opcode});
-    all.push_back({"x87 instruction", x.fpu.instruction, y.fpu.instruction});
-    all.push_back({"x87 data", x.fpu.data, y.fpu.data});
-    all.push_back({"mxcsr", x.fpu.mxcsr, y.fpu.mxcsr});
-    return all;
-}
 
 class Lockstep {
   public:
@@ -109,32 +67,20 @@ class Lockstep {
     }
 
     bool same_cpus(u64 from) {
-        const auto all = fields(a_.cpu(), b_.cpu());
-        bool same = true;
-        for (const Field& field : all) same &= field.interpreter == field.translator;
-        if (same) return true;
+        if (lockstep::same_cpus(a_.cpu(), b_.cpu())) return true;
         std::printf("the engines differ; the last comparison was at instruction %lu\n", from);
-        for (const Field& field : all)
-            std::printf("%c %-16s %016lx %016lx\n", field.interpreter == field.translator ? ' ' : '*', field.name,
-                        field.interpreter, field.translator);
+        lockstep::print_fields(a_.cpu(), b_.cpu());
         show_code(before_);
-        show_code(0xffffffff90ded442);
         same_memory();
         return false;
     }
 
     // What was executed since the last comparison, or would have been without branches.
     void show_code(u64 ip) {
-        Cpu& cpu = a_.cpu();
         for (unsigned i = 0; i < 70; ++i) {
-            u8 bytes[kLongestInsn] = {};
-            for (unsigned at = 0; at < sizeof bytes; ++at)
-                if (const auto physical = cpu.debug_translate(cpu.state.segment(Segment::cs).base + ip + at))
-                    bytes[at] = cpu.memory().read_value<u8>(*physical);
-            Insn insn;
-            if (decode(bytes, cpu.code_size(), insn) != DecodeStatus::ok) return;
-            std::printf("  %lx: %s\n", ip, disassemble(insn, ip).c_str());
-            ip += insn.length;
+            unsigned length;
+            std::printf("  %lx: %s\n", ip, lockstep::disassemble_at(a_.cpu(), ip, length).c_str());
+            ip += length;
         }
     }
 
@@ -161,6 +107,44 @@ class Lockstep {
     bool finished_ = false;
 };
 
+// The translator, a block at a time; after each, the other machine is brought to the same instruction and the CPUs are
+// compared.
+class BlockComparer final : public Executor {
+  public:
+    BlockComparer(std::unique_ptr<Executor> translator, Machine& interpreter, Machine& machine)
+        : translator_(std::move(translator)), a_(interpreter), b_(machine) {}
+
+    ExitReason run(u64 instructions) override {
+        const u64 end = b_.cpu().state.retired + instructions;
+        for (;;) {
+            last_ = b_.cpu().state.retired;
+            const ExitReason exit = translator_->run(end - last_);
+            // A kick may have come in the middle of a repetition: that is compared when it is done.
+            const bool kicked = exit == ExitReason::kicked || (b_.cpu().attention.load() & kAttentionKick);
+            if (b_.cpu().state.retired != last_ && !kicked && !compare()) return ExitReason::kicked;
+            if (exit != ExitReason::budget || b_.cpu().state.retired >= end) return exit;
+        }
+    }
+    u64 comparisons() const { return comparisons_; }
+    bool differs() const { return differs_; }
+    u64 last() const { return last_; }
+
+  private:
+    bool compare() {
+        ++comparisons_;
+        if (differs_) return false;
+        const u64 at = b_.cpu().state.retired;
+        differs_ = (a_.cpu().state.retired < at && a_.run_until(at)) || !lockstep::same_cpus(a_.cpu(), b_.cpu());
+        if (differs_) b_.request_failure("the engines differ");
+        return !differs_;
+    }
+
+    std::unique_ptr<Executor> translator_;
+    Machine &a_, &b_;
+    u64 comparisons_ = 0, last_ = 0;
+    bool differs_ = false;
+};
+
 std::unique_ptr<PcMachine> make(RunConfig config, const char* engine, Log& log) {
     config.engine = engine;
     config.clock = "virtual";
@@ -172,6 +156,36 @@ std::unique_ptr<PcMachine> make(RunConfig config, const char* engine, Log& log) 
     return nullptr;
 }
 
+// Puts the translator into a machine that was made with the interpreter.
+BlockComparer* compare_blocks(Machine& interpreter, Machine& machine) {
+    machine.set_executor(nullptr);  // it would take the code cache with it
+    auto translator = jit::Translator::create(machine.cpu(), {.by_block = true});
+    if (!translator) return nullptr;
+    auto comparer = std::make_unique<BlockComparer>(std::move(*translator), interpreter, machine);
+    BlockComparer* made = comparer.get();
+    machine.set_executor(std::move(comparer));
+    return made;
+}
+
+// Until the guest ends or the limit. True: no difference.
+bool run_by_block(const Options& options, Machine& a, Machine& b) {
+    BlockComparer* comparer = compare_blocks(a, b);
+    if (!comparer) return false;
+    const auto end_b = b.run_until(options.limit);
+    bool same = !comparer->differs();
+    if (!same) {
+        std::printf("the engines differ; the last comparison was at instruction %lu\n", comparer->last());
+        lockstep::print_fields(a.cpu(), b.cpu());
+    } else {  // the guest's last instruction, and what its end brings about
+        const auto end_a = a.run_until(options.limit);
+        same = end_a.has_value() == end_b.has_value() && a.save() == b.save();
+        if (!same) std::printf("the saved states differ in the end\n");
+    }
+    std::printf("%lu instructions, %lu comparisons: %s\n", a.cpu().state.retired, comparer->comparisons(),
+                same ? "no difference" : "DIFFERENT");
+    return same;
+}
+
 int main(int argc, char** argv) {
     CLI::App app("interpreter and translator in step");
     RunConfig config;
@@ -181,10 +195,13 @@ int main(int argc, char** argv) {
     app.add_option("--memory-every", options.memory_every, "steps between two comparisons of memory");
     app.add_option("--start", options.start, "instructions before the first comparison");
     app.add_option("--limit", options.limit, "instructions after which to stop");
+    app.add_flag("--by-block", options.by_block, "compare at the end of every translated block");
     CLI11_PARSE(app, argc, argv);
     Log log;
-    const auto a = make(config, "interpreter", log), b = make(config, "jit", log);
+    const auto a = make(config, "interpreter", log);
+    const auto b = make(config, options.by_block ? "interpreter" : "jit", log);
     if (!a || !b) return 2;
+    if (options.by_block) return run_by_block(options, a->machine(), b->machine()) ? 0 : 1;
     Lockstep lockstep(options, a->machine(), b->machine());
     const bool same = lockstep.run();
     std::printf("%lu instructions, %lu comparisons: %s\n", a->machine().cpu().state.retired, lockstep.steps(),

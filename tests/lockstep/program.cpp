@@ -10,8 +10,6 @@ namespace lodge::lockstep {
 
 namespace {
 
-constexpr u32 kAllFeatures = kCr4Pse | kCr4Pge;
-
 // Where the pieces of one program come to lie, and the code itself.
 class ProgramMaker {
   public:
@@ -107,7 +105,7 @@ ProgramMaker::ProgramMaker(u64 seed, u64 number, const CpuModel& model) : model_
 // ---------------------------------------------------------------------------------------------------- Setup
 
 void ProgramMaker::draw_mode() {
-    const bool has_long = model_.extended_edx & kCpuidLm;
+    const bool has_long = model_.extended_edx & kCpuidLm, has_pae = model_.features_edx & kCpuidPae;
     Program& p = program_;
     const u64 pick = random_.below(100);
     p.mode = pick < 10   ? Mode::real
@@ -125,7 +123,7 @@ void ProgramMaker::draw_mode() {
     p.paging = p.mode == Mode::real            ? Paging::none
                : p.mode >= Mode::compatibility ? Paging::long_mode
                : tables < 3                    ? Paging::none
-               : tables < 7                    ? Paging::legacy
+               : tables < 7 || !has_pae        ? Paging::legacy
                                                : Paging::pae;
     p.user = p.mode == Mode::virtual8086 || (p.mode != Mode::real && random_.chance(45));
     const bool pages = p.paging != Paging::none;
@@ -134,13 +132,15 @@ void ProgramMaker::draw_mode() {
     if (pages) p.cr0 |= kCr0Pg | (random_.chance(70) ? kCr0Wp : 0);
     if (random_.chance(40)) p.cr0 |= kCr0Am;
     if (random_.chance(4)) p.cr0 |= kCr0Ts;
-    if (model_.has_cpuid) {
-        p.cr4 = random_.chance(60) ? kAllFeatures : random_() & kAllFeatures;
-        if (p.paging >= Paging::pae) p.cr4 |= kCr4Pae;
-        if (random_.chance(40)) p.cr4 |= kCr4De;
-        if (model_.features_edx & kCpuidFxsr) p.cr4 |= random_.chance(95) ? kCr4Osfxsr : 0;
-        if (model_.features_edx & kCpuidSse) p.cr4 |= random_.chance(85) ? kCr4Osxmmexcpt : 0;
-    }
+    const auto offer = [&](u32 feature, u64 bits, unsigned percent) {
+        if ((model_.features_edx & feature) && random_.chance(percent)) p.cr4 |= bits;
+    };
+    offer(kCpuidPse, kCr4Pse, 80);
+    offer(kCpuidPge, kCr4Pge, 80);
+    offer(kCpuidDe, kCr4De, 40);
+    offer(kCpuidFxsr, kCr4Osfxsr, 95);
+    offer(kCpuidSse, kCr4Osxmmexcpt, 85);
+    if (p.paging >= Paging::pae) p.cr4 |= kCr4Pae;
     if (p.paging == Paging::long_mode) p.efer = kEferLme | kEferSce | (random_.chance(60) ? kEferNxe : 0);
 
     switch (p.mode) {
@@ -223,16 +223,17 @@ void ProgramMaker::draw_schedule() {
     static constexpr u64 kLongest[] = {1, 4, 20, 20, 100, 100, 400, 400, 2000, 2000, 2000, 10000, 10000, 30000};
     p.longest_step = kLongest[random_.below(std::size(kLongest))];
     p.shortest_step = random_.chance(50) ? 1 : std::max<u64>(1, p.longest_step / 2);
-    p.instructions = 5000 + random_.below(random_.chance(20) ? 150000 : 30000);
+    p.instructions = 5000 + random_.below(random_.chance(20) ? 300000 : 60000);
     if (p.longest_step < 20) p.instructions = std::min<u64>(p.instructions, 4000);
     p.events = random_.chance(30) ? 0 : static_cast<unsigned>(random_.below(400));
     p.schedule = random_();
 }
 
-// UD2 where nothing lies: who goes astray does not wander through zeros.
+// Where nothing lies, there is no instruction: who goes astray does not wander through zeros.
 void ProgramMaker::fill_gaps() {
     const auto fill = [&](u64 from, u64 to) {
-        for (u64 at = from; at < to; at += 2) store<u16>(program_.memory.data() + at, 0x0B0F);
+        std::fill(program_.memory.begin() + static_cast<i64>(from), program_.memory.begin() + static_cast<i64>(to),
+                  kNoInstruction);
     };
     fill(kCode, kCode + kCodeSize);
     fill(kVariables + 0x1000, kHandlers);
@@ -439,6 +440,7 @@ void ProgramMaker::make_variables() {
         }
         put(kConditions + i * 4, i < 6 ? 0x400 : conditions | enabled | 0x400 | (i == 15 ? kDr7GeneralDetect : 0));
     }
+    for (unsigned i = 0; i < 16; ++i) put(kPointers + i * 4, data_pointer());
     for (unsigned i = 0; i < 4; ++i)
         put(kMxcsrs + i * 4, i < 2 ? 0x1F80 : (random_() & 0xFFC0) | (random_.chance(70) ? 0x1F80 : 0));
 }
@@ -448,7 +450,7 @@ void ProgramMaker::make_variables() {
 u64 ProgramMaker::data_pointer() {
     const u64 pick = random_.below(100);
     u64 linear = kData + 0x800 + random_.below(kDataSize - 0x1000);
-    if (pick < 60) linear &= ~u64{15};
+    if (pick < 80) linear &= ~u64{15};
     if (pick >= 88) linear = (linear & ~u64{0xFFF}) + 0x1000 - random_.below(24);  // across pages
     const bool pages = program_.paging != Paging::none;
     if (pages && pick % 8 == 0 && !is16() && program_.mode != Mode::based32) linear += kAliasWindow;
@@ -940,7 +942,7 @@ void ProgramMaker::make_code() {
     u8* resume = program_.memory.data() + kResume;
     for (u32 at = 0; at < kCodeSize; ++at) {
         const auto next = std::upper_bound(starts_.begin(), starts_.end(), at);
-        resume[at] = next == starts_.end() ? 255 : static_cast<u8>(std::min<u32>(*next - at, 255));
+        resume[at] = next == starts_.end() || *next - at > 255 ? 0 : static_cast<u8>(*next - at);
     }
     for (unsigned i = 0; i < 16; ++i)
         store<u64>(program_.memory.data() + kData + 0x7F00 + i * 8,

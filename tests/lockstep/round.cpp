@@ -274,7 +274,7 @@ void Round::print_memory() const {
         if (x[at] != y[at]) std::printf("* memory at %-18zx %16x %16x\n", at, x[at], y[at]), ++shown;
 }
 
-void Round::show(const Place& place) {
+void Round::trace(const Place& place) {
     u64 end;
     if (!run_to(place, end)) return;
     constexpr size_t kShown = 50;
@@ -292,7 +292,14 @@ void Round::show(const Place& place) {
     for (const std::string& line : lines) std::printf("%s\n", line.c_str());
     unsigned length;
     std::printf("  next: %lx: %s\n", cpu.state.ip, disassemble_at(cpu, cpu.state.ip, length).c_str());
-    advance(*b_, end);
+}
+
+void Round::show(const Place& place) {
+    u64 end;
+    if (!run_to(place, end)) return;
+    const ExitReason exit_a = advance(*a_, end), exit_b = advance(*b_, end);
+    if (exit_a != exit_b)
+        std::printf("* why they came back: %u %u\n", static_cast<u32>(exit_a), static_cast<u32>(exit_b));
     print_fields(a_->cpu(), b_->cpu());
     if (a_->devices().history() != b_->devices().history()) std::printf("* what devices have been asked\n");
     print_memory();

@@ -33,7 +33,9 @@ class Round {
     std::optional<Place> run(bool thorough);
     // Runs up to there without comparing, then compares. True: no difference.
     bool same_at(const Place& place);
-    // As same_at, with the last instructions printed, and what differs.
+    // Prints the last instructions up to there, which the interpreter runs one by one.
+    void trace(const Place& place);
+    // As same_at, and prints what differs.
     void show(const Place& place);
 
     const Counters& counters() const { return counters_; }

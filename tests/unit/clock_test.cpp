@@ -58,6 +58,22 @@ TEST_CASE("clock: real time runs, stands while paused, and goes on without a jum
     CHECK(after - stopped <= GuestClock::host_now() - before);
 }
 
+TEST_CASE("clock: real time by the host's counter never goes back, and stays with the host's clock") {
+    GuestClock clock(ClockMode::realtime);
+    const u64 host = GuestClock::host_now(), guest = clock.now();
+    u64 last = guest;
+    constexpr u64 kLong = 60'000'000;
+    while (last - guest < kLong) {
+        const u64 before = GuestClock::host_now() - host;
+        const u64 now = clock.now();
+        const u64 after = GuestClock::host_now() - host;
+        REQUIRE(now >= last);
+        REQUIRE(now - guest + 20'000 > before);
+        REQUIRE(now - guest < after + 20'000);
+        last = now;
+    }
+}
+
 TEST_CASE("clock: resuming a clock that runs changes nothing") {
     GuestClock clock(ClockMode::realtime);
     sleep_milliseconds(2);

@@ -119,6 +119,84 @@ TEST_CASE("check tells damage by its status, and repairs") {
     CHECK(run({"check", folder / "a"}).status == 0);
 }
 
+TEST_CASE("the life of a chain") {
+    TemporaryFolder folder;
+    const std::string base = folder / "base.vhd", child = folder / "child.vhd", top = folder / "top.vhd";
+    const auto write = [](const std::string& path, u64 offset, std::span<const u8> bytes) {
+        must(must(open_image(path, for_writing()))->write(offset, bytes));
+    };
+    const auto read = [](const std::string& path) { return content_of(*must(open_image(path, {}))); };
+    CHECK(run({"create", base, "--size", "8M", "--block-size", "512K"}).status == 0);
+    write(base, 1'000'000, pattern(3'000'000, 1));
+    CHECK(run({"create", child, "--parent", base}).status == 0);
+    CHECK(run({"clone", child, top, "--linked"}).status == 0);
+    CHECK(run({"compare", base, top}).status == 0);
+    write(child, 2'000'000, pattern(1000, 2));
+    CHECK(run({"clone", child, top, "--linked", "--force"}).status == 0);
+    write(top, 7'000'000, pattern(1000, 3));
+    const auto expected = read(top);
+
+    const Ran differ = run({"compare", base, top});
+    CHECK(differ.status == 1);
+    CHECK(differ.output.find("differ at byte 2000000 (sector 3906)") != std::string::npos);
+    const Ran tree = run({"info", "--chain", top});
+    CHECK(tree.status == 0);
+    CHECK(std::count(tree.output.begin(), tree.output.end(), '\n') == 3);
+    CHECK(tree.output.find("   └─ " + base) != std::string::npos);
+    CHECK(run({"info", "--chain", "--json", top}).output.find("\"parent\": \"" + child + "\"") != std::string::npos);
+    CHECK(run({"check", top}).output.find(base) != std::string::npos);
+
+    CHECK(run({"clone", top, folder / "whole"}).status == 0);
+    CHECK(must(inspect_image(folder / "whole", {})).format == ImageFormat::vhd_dynamic);
+    CHECK(read(folder / "whole") == expected);
+    CHECK(run({"rebase", top, "--parent", base}).status == 0);
+    CHECK(read(top) == expected);
+    CHECK(run({"compact", top}).status == 0);
+    CHECK(run({"compare", folder / "whole", top}).status == 0);
+    CHECK(run({"commit", top}).status == 0);
+    CHECK(read(top) == expected);
+    CHECK(read(base) == expected);
+    CHECK(run({"resize", top, "--size", "12M"}).status == 0);
+    CHECK(run({"compare", top, base}).status == 1);  // in size
+    check_fails({"resize", top, "--size", "2M"}, 2);
+    CHECK(run({"resize", top, "--size", "2M", "--force"}).status == 0);
+    CHECK(read(top) == std::vector<u8>(expected.begin(), expected.begin() + 2 * kMiB));
+    CHECK(run({"check", top}).status == 0);
+}
+
+TEST_CASE("what cannot be done to a chain is one line, and changes nothing") {
+    TemporaryFolder folder;
+    const std::string base = folder / "base", child = folder / "child", fixed = folder / "fixed";
+    run({"create", base, "--size", "1M"});
+    run({"create", child, "--parent", base});
+    run({"create", fixed, "--size", "1M", "--type", "fixed"});
+    run({"create", folder / "raw", "--size", "1M", "--type", "raw"});
+    const auto before = content_of(child);
+    check_fails({"create", folder / "x"}, 2);
+    check_fails({"create", folder / "x", "--parent", folder / "none"}, 2);
+    check_fails({"create", folder / "x", "--parent", folder / "raw"}, 2);
+    check_fails({"create", folder / "x", "--parent", base, "--size", "1M"}, 2);
+    check_fails({"create", base, "--parent", base, "--force"}, 2);
+    check_fails({"clone", base, base, "--force"}, 2);
+    check_fails({"clone", base, child, "--linked"}, 2);
+    check_fails({"commit", base}, 2);
+    check_fails({"rebase", base, "--parent", fixed}, 2);
+    check_fails({"rebase", child, "--parent", child}, 2);
+    check_fails({"rebase", child, "--parent", folder / "raw"}, 2);
+    check_fails({"compact", fixed}, 2);
+    check_fails({"resize", child, "--size", "1000"}, 2);
+    check_fails({"compare", child, folder / "none"}, 2);
+    run({"create", folder / "grandchild", "--parent", child});
+    check_fails({"rebase", child, "--parent", folder / "grandchild"}, 2);
+    CHECK(content_of(child) == before);
+    std::filesystem::rename(base, folder / "elsewhere");
+    check_fails({"info", "--chain", child}, 2);
+    CHECK(run({"info", child}).status == 0);
+    check_fails({"check", child}, 2);
+    CHECK(run({"rebase", child, "--parent", folder / "elsewhere", "--metadata-only"}).status == 0);
+    CHECK(run({"check", child}).status == 0);
+}
+
 TEST_CASE("an image that another has open is left alone") {
     TemporaryFolder folder;
     run({"create", folder / "a", "--size", "1M"});

@@ -114,8 +114,9 @@ constexpr u64 kMemory = 4 * kMiB;
 constexpr u16 kBusMasterPort = 0xC000;
 
 struct Board {
-    explicit Board(std::array<BlockDevice*, 4> disks, ClockMode mode = ClockMode::virtual_time)
-        : clock(mode), ide(platform, IrqLine{lines, 14}, IrqLine{lines, 15}, disks) {
+    explicit Board(std::array<BlockDevice*, 4> disks, ClockMode mode = ClockMode::virtual_time,
+                   std::array<MediumSlot*, 4> cdroms = {})
+        : clock(mode), ide(platform, IrqLine{lines, 14}, IrqLine{lines, 15}, disks, cdroms) {
         memory->map(0, kMemory, 0, true);
         ide.config_write(kPciBar0 + 16, 4, kBusMasterPort);
         ide.config_write(kPciCommand, 2, kPciCommandIo | kPciCommandMaster);

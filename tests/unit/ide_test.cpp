@@ -459,7 +459,6 @@ TEST_CASE("ide: what the host cannot do is an error of the drive") {
     CHECK(pc.board.in(kBase + 3) == 77);
     CHECK(pc.run(0x40) == kFailed);
     CHECK(pc.board.in(kBase + 1) == kIdeUncorrectable);
-    pc.disk.failure = ErrorKind::no_space;
     pc.lba28(78, 1);
     pc.command(0x30);
     pc.write_block(1);

@@ -84,24 +84,7 @@ inline std::vector<u8> pattern(size_t length, u32 seed) {
     return bytes;
 }
 
-// Another name for a file that somebody else owns.
-class SharedFile : public File {
-  public:
-    explicit SharedFile(File& file) : file_(file) {}
-    const std::string& name() const override { return file_.name(); }
-    Result<u64> size() override { return file_.size(); }
-    Result<void> read(u64 offset, std::span<u8> into) override { return file_.read(offset, into); }
-    Result<void> write(u64 offset, std::span<const u8> from) override { return file_.write(offset, from); }
-    Result<void> truncate(u64 size) override { return file_.truncate(size); }
-    Result<void> sync() override { return file_.sync(); }
-    Result<void> zero(u64 offset, u64 length, HostSpace space) override { return file_.zero(offset, length, space); }
-    Result<void> allocate(u64 size) override { return file_.allocate(size); }
-    Result<Extent> extent(u64 offset) override { return file_.extent(offset); }
-    Result<u64> host_space() override { return file_.host_space(); }
-
-  protected:
-    File& file_;
-};
+using SharedFile = BorrowedFile;
 
 // A folder whose files are in memory. They may be opened any number of times.
 class MemoryFolder {

@@ -156,6 +156,34 @@ TEST_CASE_FIXTURE(Fixture, "vga: text of 80 columns") {
     CHECK(peek(0xA0000) == 0xFF);  // not mapped in this mode
 }
 
+TEST_CASE_FIXTURE(Fixture, "vga: whole cells are written and read as their bytes are") {
+    mode(kText80);
+    memory->write_value<u16>(0xB8010, 0x1E41);
+    CHECK(peek(0xB8010) == 'A');
+    CHECK(peek(0xB8011) == 0x1E);
+    memory->write_value<u16>(0xB8021, 0x4207);  // an attribute and the next character
+    CHECK(peek(0xB8021) == 0x07);
+    CHECK(memory->read_value<u16>(0xB8022) == 0x0042);
+    memory->write_value<u32>(0xB8030, 0x1F441F43);
+    CHECK(memory->read_value<u16>(0xB8032) == 0x1F44);
+    // Reading fills the latches, of which write mode 1 makes a copy.
+    CHECK(memory->read_value<u16>(0xB8010) == 0x1E41);
+    set(0x3CE, 5, 0x11);
+    memory->write_value<u16>(0xB8040, 0);
+    set(0x3CE, 5, 0x10);
+    CHECK(memory->read_value<u16>(0xB8040) == 0x1E41);
+    // Planes that are masked, and bits, stay.
+    set(0x3C4, 2, 0x01);
+    memory->write_value<u16>(0xB8040, 0x5542);
+    set(0x3C4, 2, 0x03);
+    CHECK(memory->read_value<u16>(0xB8040) == 0x1E42);
+    set(0x3CE, 8, 0x0F);
+    memory->write_value<u16>(0xB8040, 0xFFFF);
+    set(0x3CE, 8, 0xFF);
+    CHECK(memory->read_value<u16>(0xB8040) == 0x1F4F);
+    CHECK(memory->read_value<u16>(0xB0000) == 0xFFFF);  // not mapped in this mode
+}
+
 TEST_CASE_FIXTURE(Fixture, "vga: cursor, line graphics, blinking and start address") {
     mode(kText80);
     load_font();
