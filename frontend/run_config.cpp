@@ -44,6 +44,8 @@ std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() 
         {"no-reboot", {&RunConfig::no_reboot, "a guest reset ends the run with exit status 4"}},
         {"stats", {&RunConfig::stats, "print instructions and seconds on stderr at the end"}},
         {"perf-map", {&RunConfig::perf_map, "name translated code for perf, in /tmp/perf-PID.map"}},
+        {"hot-at-once",
+         {&RunConfig::hot_at_once, "translate all code as if it were hot: slow, to test the translator"}},
         {"verbose", {&RunConfig::verbose, "say on stderr what the devices find odd"}},
     };
 }

@@ -47,6 +47,7 @@ struct RunConfig {
     std::string list_code;
     std::string jit_dump;
     bool perf_map = false;
+    bool hot_at_once = false;
     bool paused = false;
     bool no_reboot = false;
     bool stats = false;

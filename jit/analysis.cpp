@@ -126,6 +126,8 @@ u16 written_registers(const Insn& insn) {
         case Opcode::MOVS:
         case Opcode::STOS:
         case Opcode::LODS:
+        case Opcode::CMPS:
+        case Opcode::SCAS:
             written |= 1u << kRax | 1u << kRcx | 1u << kRsi | 1u << kRdi;
             break;
         default:

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/cpu/tlb.h"
 #include "core/decode/insn.h"
 
 namespace lodge::jit {
@@ -42,6 +43,23 @@ struct PageLiteral {
 };
 constexpr u64 kNoPage = 1;  // no page's IP
 
+// How a block is translated.
+struct Tier {
+    // Found to be running often: its accesses are checked by cells (emitter_memory.cpp).
+    bool hot = false;
+    // Instructions, one bit each, whose accesses are checked alone, and those that do better without cells.
+    u64 single = 0, plain = 0;
+};
+
+// A cell of a hot block's.
+struct CellUse {
+    AccessCell* cell = nullptr;
+    u64 insns = 0;  // that it is for, one bit each
+    u64 since = 0;  // value of retired when its misses were last looked at
+    u64 views = 0;  // of the translator's, then
+    u8 strikes = 0;
+};
+
 struct Block {
     u64 key = 0;
     u64 backing = 0;  // of the first byte
@@ -57,6 +75,10 @@ struct Block {
     std::unique_ptr<Fallback[]> fallbacks;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<Link*> incoming;
+
+    Tier tier;
+    u32 samples = 0;  // times it was found to be running
+    std::vector<CellUse> cells;
 
     static constexpr u64 kInOnePage = ~u64{0};
     bool crosses() const { return second_page != kInOnePage; }

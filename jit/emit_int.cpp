@@ -244,12 +244,12 @@ void Emitter::set_multiply_flags() {
 void Emitter::emit_divide(const Insn& insn) {
     const Operand& from = insn.operands[0];
     const unsigned size = from.size;
+    release_flags();  // first, since it uses kTemp0
     asmjit::Operand source;
     if (is_memory(from))
         source = memory_operand(insn, size, false);
     else
         source = place_of(from.reg, size);
-    release_flags();
     const asmjit::Label cold = cold_label();
     const x86::Gp low = sized(x86::rax, size), high = sized(x86::rdx, size);
     if (insn.opcode == Opcode::DIV) {
@@ -282,9 +282,11 @@ void Emitter::emit_exchange(const Insn& insn) {
         const x86::Gp value = in_register(b->reg, size, kTemp1);
         if (value.id() == kTemp1.id()) {
             // The register is in memory, too: both go through one temporary.
+            a_.lea(kTemp0, memory);
+            const x86::Mem there(kTemp0, 0, size);
             a_.push(x86::rax);
-            a_.mov(sized(x86::rax, size == 1 ? 1 : size), memory);
-            a_.mov(memory, value);
+            a_.mov(sized(x86::rax, size == 1 ? 1 : size), there);
+            a_.mov(there, value);
             a_.mov(kTemp1, x86::rax);
             if (size == 4) a_.mov(kTemp1.r32(), kTemp1.r32());
             a_.pop(x86::rax);

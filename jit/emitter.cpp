@@ -54,10 +54,12 @@ bool has_implicit_check(Opcode opcode) {
             return false;
     }
 }
-// Whether a native instruction may have to be left to the interpreter, or the block left at it.
-bool may_leave(const Insn& insn) {
-    return (insn.has_memory() && insn.opcode != Opcode::LEA) || is_branch(insn) || touches_stack(insn.opcode) ||
-           has_implicit_check(insn.opcode) || (facts(insn.opcode).can_fault && !fpu_parts(insn));
+// Whether a native instruction may have to be left to the interpreter, or the block left at it. `safe`: not for its
+// accesses.
+bool may_leave(const Insn& insn, bool safe) {
+    const bool accesses = (insn.has_memory() && insn.opcode != Opcode::LEA) || touches_stack(insn.opcode);
+    return (accesses && !safe) || is_branch(insn) || has_implicit_check(insn.opcode) ||
+           (facts(insn.opcode).can_fault && !fpu_parts(insn));
 }
 
 }  // namespace
@@ -69,9 +71,16 @@ Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block
     native_.resize(insns.size());
     for (size_t i = 0; i < insns.size(); ++i) {
         native_[i] = is_native_in(insns, i, context, mode);
-        faults[i] = !native_[i] || may_leave(insns[i]);
+        faults[i] = !native_[i] || may_leave(insns[i], false);
     }
     flags_of_ = analyse_flags(insns, native_, faults);
+    if (block.tier.hot) {
+        plan_ = plan_accesses(insns, native_, flags_of_, mode, block.tier.single, block.tier.plain);
+        group_cells_.resize(plan_.groups.size());
+        for (size_t i = 0; i < insns.size(); ++i)
+            faults[i] = !native_[i] || may_leave(insns[i], plan_.is_safe(i, insns[i].has_memory()));
+        flags_of_ = analyse_flags(insns, native_, faults);
+    }
     block_.fallbacks = std::make_unique<Fallback[]>(insns.size());
     plan_fpu();
 }
@@ -166,7 +175,8 @@ Label Emitter::cold_label(bool leave) {
     cold.entry = a_.newLabel();
     cold.resume = a_.newLabel();
     cold.index = index_;
-    cold.leave = leave;
+    // What was checked for instructions behind this one may not hold after the interpreter.
+    cold.leave = leave || (block_.tier.hot && plan_.is_used_behind(index_));
     cold.recipe_needed = flags_ == Flags::recipe;
     cold.recipe = recipe_;
     cold_.push_back(cold);
@@ -177,6 +187,7 @@ void Emitter::emit_cold() {
     flags_ = Flags::memory;
     for (size_t i = 0; i < sides_.size(); ++i) emit_side(sides_[i]);
     emit_stack_misses();
+    emit_cell_misses();
     for (const Cold& cold : cold_) {
         a_.bind(cold.entry);
         if (cold.recipe_needed) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/cpu/cpu.h"
+#include "jit/access_plan.h"
 #include "jit/analysis.h"
 #include "jit/block.h"
 #include "jit/mode.h"
@@ -33,6 +34,8 @@ struct EmitterContext {
     i32 attention = 0, interrupt_line = 0, kernel_gs_base = 0, tsc_offset = 0, tsc_aux = 0;
     i32 current_tlb = 0, supervisor_tlb = 0, open_tlb = 0;
     const TickAnchor* ticks = nullptr;  // of the guest's clock
+    // For the accesses of a hot block.
+    std::span<AccessCell> cells;
 };
 
 inline bool is_gpr(const Operand& operand) {
@@ -44,6 +47,9 @@ inline bool is_memory(const Operand& operand) {
 
 // Neither accesses nor changes anything that a guest can see.
 bool does_nothing(Opcode opcode);
+
+// What the address of the instruction's memory operand must be a multiple of (emit_simd.cpp).
+unsigned alignment_of(const Insn& insn, unsigned size);
 
 // How the flags of the last instruction that set them can be had again from registers.
 struct FlagRecipe {
@@ -65,6 +71,9 @@ class Emitter {
     void emit();
     // Makes addresses of offsets, once it is known that the code lies at block.code.
     void finish();
+
+    // The block is hot, and there were too few cells.
+    bool failed() const { return failed_; }
 
     // Whether the instruction is translated to host code in this mode.
     static bool is_native(const Insn& insn, const EmitterContext& context, u32 mode);
@@ -96,6 +105,12 @@ class Emitter {
     struct StackMiss {
         asmjit::Label entry, resume, cold;
         unsigned size;  // bytes
+    };
+    // An access whose cell does not cover it.
+    struct CellMiss {
+        asmjit::Label entry, retry, cold;
+        const AccessCell* cell = nullptr;
+        x86::Mem linear;  // the address, if it is not in kTemp0
     };
     // The side of a branch that is taken out of the middle of the block.
     struct Side {
@@ -178,6 +193,16 @@ class Emitter {
     x86::Mem checked_on_stack(unsigned size);
     x86::Mem stack_cell_field(size_t field) const;
     void emit_stack_misses();
+    // In hot blocks: as above, by a cell of the access's own, or of its group.
+    x86::Mem planned(const PlannedAccess& access, const x86::Gp& base, i32 displacement, unsigned size, bool write);
+    void check_group(const PlannedAccess& access, const x86::Gp& base);
+    x86::Mem checked_by_cell(const Insn& insn, unsigned size, bool write, unsigned alignment);
+    x86::Mem checked_index_by_cell(const Insn& insn, AccessCell& cell, unsigned alignment, unsigned size);
+    bool has_own_cell(const Insn& insn) const;
+    void emit_cell_check(const AccessCell& cell, const asmjit::Label& retry, const x86::Mem& linear);
+    void test_alignment(unsigned size, unsigned alignment);
+    AccessCell* new_cell(u64 insns, unsigned reach, bool write);
+    void emit_cell_misses();
     // `size` bytes at rSP + displacement: the host's address in kTemp0. Uses kTemp1.
     x86::Mem stack_slot(i32 displacement, unsigned size, bool write);
     x86::Mem stack_slot_at(const x86::Gp& pointer, i32 displacement, unsigned size, bool write);
@@ -319,6 +344,11 @@ class Emitter {
     std::vector<Cold> cold_;
     std::vector<Side> sides_;
     std::vector<StackMiss> stack_misses_;
+    // Of a hot block.
+    AccessPlan plan_;
+    std::vector<AccessCell*> group_cells_;  // null: not checked yet
+    std::vector<CellMiss> cell_misses_;
+    bool failed_ = false;
     // One entry per instruction, and one for the end.
     std::vector<u8> fpu_from_;            // parts used natively from there to the next call of the interpreter
     std::vector<X87Record> x87_records_;  // before it

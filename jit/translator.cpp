@@ -71,7 +71,7 @@ i32 from_state(const Cpu& cpu, const void* field) {
 }  // namespace
 
 Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, const Options& options) {
-    auto memory = CodeMemory::create(options.code_bytes);
+    auto memory = CodeMemory::create(options.code_bytes, u64{kRegions} * kCellsPerRegion * sizeof(AccessCell));
     if (!memory) return memory.error();
     std::unique_ptr<Translator> translator(new Translator(cpu, options, std::move(*memory)));
     if (options.jit_dump.empty()) return translator;
@@ -89,7 +89,9 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       stubs_(make_stubs(*memory_, cpu.tlb())),
       jumps_(kJumpEntries, kNoJump),
       crossings_(kCrossings),
-      free_(memory_->begin() + aligned(stubs_.bytes)) {
+      free_(memory_->begin() + aligned(stubs_.bytes)),
+      cell_owners_(kRegions * kCellsPerRegion),
+      windows_(cpu.memory().memfd()) {
     cpu_.set_code_cache(this);
     if (options_.perf_map) perf_map_.reset(std::fopen(("/tmp/perf-" + std::to_string(getpid()) + ".map").c_str(), "w"));
     cpu_.state.engine.engine = reinterpret_cast<u64>(this);
@@ -97,6 +99,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
 }
 
 Translator::~Translator() {
+    cpu_.forget_cells();
     write_listings();
 }
 
@@ -127,6 +130,7 @@ u64 Translator::epoch() const {
 ExitReason Translator::run(u64 instructions) {
     end_ = cpu_.state.retired + instructions;
     wanted_ = nullptr;
+    bool spent = false;  // translated code has run, and it may be the budget that has ended it
     for (;;) {
         if (cpu_.state.retired >= end_) return ExitReason::budget;
         if (const u32 attention = cpu_.attention.load(std::memory_order_relaxed)) [[unlikely]] {
@@ -142,12 +146,20 @@ ExitReason Translator::run(u64 instructions) {
         Block* block = find();
         if (!block) continue;
         if (block->count > end_ - cpu_.state.retired) {
+            if (spent) sample(*block);
+            spent = false;
             interpret(nullptr);
             continue;
         }
         if (wanted_) link(*wanted_, *block);
         enter(*block);
         if (options_.by_block) return ExitReason::budget;
+        spent = true;
+        if (!missing_.empty()) give_up_cells();
+        if (windows_.wants_room()) {
+            cpu_.forget_cells();
+            windows_.make_room();
+        }
     }
 }
 
@@ -242,7 +254,7 @@ Block* Translator::find_crossing() {
     insn = Insn{};
     if (decode(bytes, size, insn) != DecodeStatus::ok) return nullptr;
     place_insn(insn, 0, 0, cpu_.model());
-    return translate({&insn, 1}, backing, key, second_page);
+    return translate({&insn, 1}, backing, key, second_page, {});
 }
 
 bool Translator::lies_in_segment(const Block& block) const {
@@ -313,15 +325,14 @@ Block* Translator::find_or_translate(u64 backing) {
     const u32 mode = static_cast<u32>(cpu_.state.engine.epoch & ((1u << kModeBits) - 1));
     const u64 key = backing << kModeBits | mode;
     Block* block = blocks_.find(key);
-    return block ? block : translate(backing, key);
+    return block ? block : translate(backing, key, {.hot = options_.samples == 0});
 }
 
-Block* Translator::translate(u64 backing, u64 key) {
-    const u32 mode = mode_of(key);
+Block* Translator::translate(u64 backing, u64 key, const Tier& tier) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    const auto insns = decode_block(page, mode, cpu_.model());
+    const auto insns = decode_block(page, mode_of(key), cpu_.model());
     if (insns.empty()) return nullptr;
-    return translate(insns, backing, key, Block::kInOnePage);
+    return translate(insns, backing, key, Block::kInOnePage, tier);
 }
 
 EmitterContext Translator::emitter_context() const {
@@ -343,47 +354,147 @@ EmitterContext Translator::emitter_context() const {
     return context;
 }
 
-Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page) {
+Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Tier& tier) {
     auto owned = std::make_unique<Block>();
     Block& block = *owned;
     block.key = key;
     block.backing = backing;
     block.second_page = second_page;
+    block.tier = tier;
     block.count = static_cast<u16>(insns.size());
     block.bytes = static_cast<u16>(insns.back().block_offset + insns.back().length);
+    if (!emit(block, insns)) return tier.hot ? translate(insns, backing, key, second_page, {}) : nullptr;
+
+    add_to_page(block, page_of(block));
+    if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
+    block.region = region_;
+    regions_[region_].push_back(&block);
+    cells_used_[region_] += static_cast<u32>(block.cells.size());
+    for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = &block;
+    tell_perf(block);
+    ++counters_.translated_blocks;
+    counters_.hot_blocks += tier.hot;
+    counters_.translated_instructions += block.count;
+    counters_.code_bytes += block.size;
+    return blocks_.insert(key, std::move(owned));
+}
+
+bool Translator::emit(Block& block, std::span<const Insn> insns) {
     u8* at = reserve(aligned(kHeaderBytes + block.count * kMostCodePerInsn + kMostCodePerBlock));
     block.code = at + kHeaderBytes;
+    AccessCell* cells = reinterpret_cast<AccessCell*>(memory_->data()) + region_ * kCellsPerRegion;
+    EmitterContext context = emitter_context();
+    context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
     asmjit::CodeHolder code;
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
     EmissionErrors errors;
     code.setErrorHandler(&errors);
     x86::Assembler assembler(&code);
-    const EmitterContext context = emitter_context();
-    Emitter emitter(assembler, context, block, insns, mode_of(key));
+    Emitter emitter(assembler, context, block, insns, mode_of(block.key));
     emitter.emit();
     emitter.finish();
     if (errors.seen()) {
         ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
                          "a block stays interpreted, since it cannot be encoded: %s", errors.message().c_str());
-        return nullptr;
+        return false;
     }
+    if (emitter.failed()) return false;
     const asmjit::CodeBuffer& buffer = code.textSection()->buffer();
     block.size = static_cast<u32>(buffer.size());
     store<Block*>(memory_->writable(at), &block);
     std::memcpy(memory_->writable(block.code), buffer.data(), buffer.size());
     free_ = at + aligned(kHeaderBytes + buffer.size());
+    return true;
+}
 
-    add_to_page(block, page_of(block));
-    if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
-    block.region = region_;
-    regions_[region_].push_back(&block);
-    tell_perf(block);
-    ++counters_.translated_blocks;
-    counters_.translated_instructions += block.count;
-    counters_.code_bytes += block.size;
-    return blocks_.insert(key, std::move(owned));
+// --- Hot blocks
+
+void Translator::sample(Block& block) {
+    if (block.tier.hot || block.crosses() || ++block.samples != options_.samples) return;
+    if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
+}
+
+// What leads to the block's old code, in the jump cache too, is outdated.
+void Translator::translate_again(Block& block, const Tier& tier) {
+    const u64 backing = block.backing, key = block.key;
+    remove_from_pages(block);
+    drop(block);
+    cpu_.next_fetch_epoch();
+    cpu_.state.engine.epoch = epoch();
+    translate(backing, key, tier);
+}
+
+size_t Translator::number_of(const AccessCell& cell) const {
+    return static_cast<size_t>(&cell - reinterpret_cast<const AccessCell*>(memory_->data()));
+}
+
+bool Translator::refill(AccessCell& cell, u64 linear) {
+    ++counters_.cell_misses;
+    const u64 tag = cell.tag, span = cell.span;
+    if (cell.windowed) {
+        use_window(linear);
+        if ((linear & kPageMask) + cell.reach > kPageSize) use_window(linear + kPageSize);
+    }
+    const bool filled = cpu_.tlb().fill_cell(cell, linear);
+    const bool has_grown = filled && span && tag - cell.tag < cell.span;
+    if (!has_grown && ++cell.misses == kMissesAtOnce) look_at_misses(cell);
+    return filled;
+}
+
+// Gives the page's TLB entry its address in a window.
+void Translator::use_window(u64 linear) {
+    Tlb& tlb = cpu_.tlb();
+    const u64 page = linear & ~kPageMask;
+    const TlbEntry& entry = tlb.entry(page);
+    if (entry.read_tag != page || tlb.alias(page)) return;
+    const u64 space = cpu_.state.cr0 & kCr0Pg ? cpu_.state.cr3 : 0;
+    const u64 backing = (entry.host_page - reinterpret_cast<u64>(cpu_.memory().backing().data())) / kPageSize;
+    u64 host = windows_.find(space, page, backing);
+    if (!host) {
+        const u64 retired = end_ - static_cast<u64>(cpu_.state.engine.remaining);
+        if (mapped_views_ >= kFirstViews + retired / kInsnsPerView) return;
+        host = windows_.map(space, page, backing);
+        if (!host) return;
+        ++mapped_views_;
+    }
+    ++views_;
+    tlb.set_alias(page, host);
+}
+
+// Too many misses: first the accesses are given windows, then the cell is given up, unless it is still getting better.
+void Translator::look_at_misses(AccessCell& cell) {
+    cell.misses = 0;
+    Block* owner = cell_owners_[number_of(cell)];
+    if (!owner) return;
+    const u64 retired = end_ - static_cast<u64>(cpu_.state.engine.remaining);
+    for (CellUse& use : owner->cells) {
+        if (use.cell != &cell) continue;
+        const u64 insns = (retired - use.since) / kMissesAtOnce;
+        if (cell.windowed && insns < kWorth && use.views == views_ && ++use.strikes == kMostStrikes)
+            missing_.push_back(&cell);
+        cell.windowed |= use.since != 0 && insns < kRare;
+        use.since = retired;
+        use.views = views_;
+    }
+}
+
+// Groups are taken apart first.
+void Translator::give_up_cells() {
+    std::vector<AccessCell*> missing;
+    missing.swap(missing_);
+    for (const AccessCell* cell : missing) {
+        Block* owner = cell_owners_[number_of(*cell)];
+        if (!owner) continue;
+        const auto use = std::find_if(owner->cells.begin(), owner->cells.end(),
+                                      [&](const CellUse& candidate) { return candidate.cell == cell; });
+        Tier tier = owner->tier;
+        const bool group = (use->insns & (use->insns - 1)) != 0;
+        (group ? tier.single : tier.plain) |= use->insns;
+        ++counters_.cells_given_up;
+        translate_again(*owner, tier);
+    }
 }
 
 // --- Links
@@ -447,6 +558,7 @@ void Translator::drop(Block& block) {
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
     store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
+    for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = nullptr;
     std::erase(regions_[block.region], &block);
     buried_.push_back(blocks_.take(block.key));
     ++counters_.dropped_blocks;
@@ -494,6 +606,8 @@ void Translator::evict_region(unsigned region) {
         drop(*block);
     }
     buried_.clear();
+    cpu_.forget_cells();
+    cells_used_[region] = 0;
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
 }
@@ -515,6 +629,10 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"blocks dropped", counters_.dropped_blocks},
         {"blocks refused by the assembler", counters_.refused_blocks},
         {"regions evicted", counters_.evictions},
+        {"hot blocks", counters_.hot_blocks},
+        {"cell misses", counters_.cell_misses},
+        {"cells given up", counters_.cells_given_up},
+        {"pages mapped in windows", mapped_views_},
         {"links made", counters_.links},
         {"entries into translated code", counters_.entries},
         {"cold blocks interpreted", counters_.cold_blocks},

@@ -162,6 +162,10 @@ void Cpu::flush_tlb(bool global_too) {
     mode_changed();
 }
 
+void Cpu::forget_cells() {
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) tlb->forget_cells();
+}
+
 void Cpu::invalidate_page(u64 linear) {
     bool large = false;
     for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) large |= tlb->clear_page(linear);
