@@ -6,6 +6,7 @@
 # GUEST is i386 (the default), i386-pae or amd64. In DIRECTORY (default build/guests):
 #   GUEST/packages/             the Debian packages
 #   GUEST/vmlinuz, initrd.img   for a boot without firmware
+#   GUEST/network.img           the same initrd with network drivers (see make_network.sh)
 #   i386/initrd-scsi.img        the same with the driver of the LSI 53C895A
 #   i386/scsi-shell.raw, scsi-auto.raw      disks with that one
 #   GUEST/shell.raw, auto.raw, screen.raw   disks, by what they start (see make_disk.sh)
@@ -40,8 +41,9 @@ exec 9> "$output/lock"
 flock 9
 
 # What the images depend on besides the packages: these scripts.
-recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh \
-    make_media.sh block_io.c ../../roms/boot_sectors/hello.asm | sha256sum | cut -d ' ' -f 1)
+recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh make_network.sh \
+    add_to_initramfs.sh network.sh udhcpc.sh make_media.sh block_io.c ../../roms/boot_sectors/hello.asm |
+    sha256sum | cut -d ' ' -f 1)
 
 # make_raw_images GUEST
 make_raw_images() {
@@ -52,6 +54,7 @@ make_raw_images() {
     modules="sd_mod ata_piix nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 vfat"
     # shellcheck disable=SC2086 # a list
     "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd.img" "$here/init" $modules
+    "$here/make_network.sh" "$directory/root" "$directory/initrd.img" "$directory/network.img"
     if [ "$1" = i386 ]; then
         # shellcheck disable=SC2086 # a list
         "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/initrd-scsi.img" "$here/init" \
