@@ -210,7 +210,7 @@ void DiskQueue::complete(size_t index, DiskStatus posted) {
     in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(index));
     wait_for(*job);
     DiskCompletion completion{job->tag, job->request.operation, worse(posted, job->status), {}};
-    if (returns_data(completion.operation)) completion.data = std::move(job->request.data);
+    completion.data = std::move(job->request.data);
     done_(std::move(completion));
 }
 

@@ -35,8 +35,8 @@
 
 namespace lodge {
 
-// `extent` asks for the run that begins at `offset` (BlockDevice::extent); it completes with its length (u64) and whether
-// it is zeros (u8).
+// `extent` asks for the run that begins at `offset` (BlockDevice::extent); it completes with its length (u64) and
+// whether it is zeros (u8).
 enum class DiskOperation : u8 { read, write, flush, discard, zero, extent };
 
 // `failed`: the host or the image could not do it. `no_space`: the host's disk is full, and nobody wants to wait.
@@ -46,14 +46,16 @@ struct DiskRequest {
     DiskOperation operation = DiskOperation::read;
     u64 offset = 0;        // bytes
     u64 length = 0;        // bytes: read, discard and zero; a read has at most DiskQueue::kMostBytes
-    std::vector<u8> data;  // write: what to write, at most DiskQueue::kMostBytes
+    // write: what to write, at most DiskQueue::kMostBytes; read: memory for what is read, where the caller has some
+    std::vector<u8> data;
 };
 
 struct DiskCompletion {
     u64 tag = 0;
     DiskOperation operation = DiskOperation::read;
     DiskStatus status = DiskStatus::ok;
-    std::vector<u8> data;  // read: `length` bytes, zeros when it failed; extent: see there, empty when it failed
+    std::vector<u8> data;  // read: `length` bytes, zeros when it failed; extent: see there, empty when it failed;
+                           // write: the request's memory, to be used again
 };
 
 class DiskQueue {

@@ -6,6 +6,7 @@
 
 #include "core/cpu/tlb.h"
 #include "core/decode/insn.h"
+#include "jit/flag_recipe.h"
 
 namespace lodge::jit {
 
@@ -24,13 +25,23 @@ struct Fallback {
     u8 needs_fpu = 0;              // it may look at or change FpuState, which must then be in memory whole
 };
 
-// A direct branch out of a block. Its jump leads to `unlinked`, which asks the translator to link it, or to the target.
+// A direct branch out of a block. `onward` leads to `unlinked`, which asks the translator to link it, or to the target.
+//
+// A branch that leaves with a recipe for the flags first comes by `saving`, which puts them into memory as every block
+// expects them, counts, and when that has happened often asks the translator for a version of the target that begins
+// with this recipe. Then `jump` leads there.
 struct Link {
     Block* from = nullptr;
     Block* to = nullptr;
-    u32 mode = 0;        // of its target: the block's own, unless the code has changed it
-    u8* jump = nullptr;  // the jump's 32-bit displacement, last bytes of the instruction
+    Block* version = nullptr;  // of `to`
+    u32 mode = 0;              // of its target: the block's own, unless the code has changed it
+    FlagRecipe flags;
+    // A jump's 32-bit displacement, last bytes of the instruction. They are the same where there is no recipe.
+    u8* jump = nullptr;
+    u8* onward = nullptr;
+    u8* saving = nullptr;
     u8* unlinked = nullptr;
+    i32 countdown = 0;  // negative: a version is worth while
     // For a branch to another page: where the code keeps what the link was made for (see PageLiteral); else null.
     u8* literal = nullptr;
 };
@@ -43,14 +54,6 @@ struct PageLiteral {
 };
 constexpr u64 kNoPage = 1;  // no page's IP
 
-// How a block is translated.
-struct Tier {
-    // Found to be running often: its accesses are checked by cells (emitter_memory.cpp).
-    bool hot = false;
-    // Instructions, one bit each, whose accesses are checked alone, and those that do better without cells.
-    u64 single = 0, plain = 0;
-};
-
 // A cell of a hot block's.
 struct CellUse {
     AccessCell* cell = nullptr;
@@ -60,8 +63,28 @@ struct CellUse {
     u8 strikes = 0;
 };
 
+// How a block's accesses are translated.
+struct Tier {
+    // Found to be running often: its accesses are checked by cells (emitter_memory.cpp).
+    bool hot = false;
+    // Instructions, one bit each, whose accesses are checked alone, and those that do better without cells.
+    u64 single = 0, plain = 0;
+};
+
+struct Block;
+
+// How a block is translated.
+struct Form {
+    Tier tier;
+    FlagRecipe flags;          // with which it begins, for a version of `general`
+    Block* general = nullptr;  // null: not a version
+};
+
 struct Block {
     u64 key = 0;
+    FlagRecipe flags;          // of what the block finds instead of flags in memory
+    Block* general = nullptr;  // null, or that it is a version of
+    std::vector<std::unique_ptr<Block>> versions;
     u64 backing = 0;  // of the first byte
     // Of the page that the end of a single instruction lies in, when it crosses a page; else kInOnePage.
     u64 second_page = kInOnePage;

@@ -25,14 +25,21 @@ void Emitter::emit_address(const Insn& insn) {
         a_.lea(to, x86::ptr(kTemp0, static_cast<i32>(from_page)));
         return;
     }
-    const bool has_base = insn.base != kNoRegister, has_index = insn.index != kNoRegister;
-    if (!has_base && !has_index) {
+    if (insn.base == kNoRegister && insn.index == kNoRegister) {
         const i64 address = insn.address_size == 2   ? static_cast<u16>(insn.displacement)
                             : insn.address_size == 4 ? static_cast<u32>(insn.displacement)
                                                      : insn.displacement;
         a_.mov(kTemp0, imm(address));
         return;
     }
+    form_address(insn, to);
+    if (insn.address_size == 2) a_.movzx(kTemp0.r32(), kTemp0.r16());
+}
+
+// From a base, an index or both.
+void Emitter::form_address(const Insn& insn, const x86::Gp& to) {
+    const unsigned width = to.size();
+    const bool has_base = insn.base != kNoRegister, has_index = insn.index != kNoRegister;
     const i32 displacement = static_cast<i32>(insn.displacement);
     const x86::Gp index = has_index ? in_register(insn.index, width, kTemp1) : x86::Gp();
     if (!has_base) {
@@ -43,10 +50,9 @@ void Emitter::emit_address(const Insn& insn) {
             a_.lea(to, x86::ptr(base.r64(), index.r64(), insn.scale, displacement));
         else if (displacement != 0)
             a_.lea(to, x86::ptr(base.r64(), displacement));
-        else if (base.id() != kTemp0.id() || width == 4)
+        else if (base.id() != to.id() || width == 4)
             a_.mov(to, base);
     }
-    if (insn.address_size == 2) a_.movzx(kTemp0.r32(), kTemp0.r16());
 }
 
 x86::Mem Emitter::memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment) {
@@ -191,10 +197,7 @@ x86::Mem Emitter::planned(const PlannedAccess& access, const x86::Gp& base, i32 
                           bool write) {
     const AccessGroup& group = plan_.groups[static_cast<size_t>(access.group)];
     if (size > access.size || (write && !group.write)) failed_ = true;  // the plan was made for another access
-    if (access.first || access.test_alignment)
-        release_flags();
-    else if (flags_ == Flags::recipe && wanted_flags())
-        recompute_flags();  // now, since it uses kTemp0
+    if (access.first || access.test_alignment) release_flags();
     if (access.first) check_group(access, base);
     const AccessCell* cell = group_cells_[static_cast<size_t>(access.group)];
     if (!cell) {

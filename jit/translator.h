@@ -44,6 +44,7 @@ class Translator final : public Executor, private CodeCache {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
         u64 entries = 0;                            // from here into translated code
         u64 links = 0;                              // made
+        u64 versions = 0;                           // made of blocks, for branches that leave with a recipe
         std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
         u64 cold_blocks = 0;                        // runs of the interpreter's blocks
         u64 steps = 0;                              // of single instructions
@@ -89,9 +90,9 @@ class Translator final : public Executor, private CodeCache {
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.
-    Block* translate(u64 backing, u64 key, const Tier& tier);
+    Block* translate(u64 backing, u64 key, const Form& form);
     // `second_page`: see Block.
-    Block* translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Tier& tier);
+    Block* translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Form& form);
     struct Extent {
         unsigned offset, length;
     };
@@ -116,10 +117,15 @@ class Translator final : public Executor, private CodeCache {
     u64 next_page(u64 linear) const;
     void enter(Block& block);
     void interpret(Interpreter::Block* block);
-    void link(Link& link, Block& target);
+    // False: room was made for a version: the target and the jump cache's entries may be gone.
+    bool link(Link& link, Block& target);
+    bool link_version(Link& link, Block& target);
+    Block* version_of(Block& target, const FlagRecipe& flags);
     void unlink(Link& link);
-    void set_jump(const Link& link, const u8* target);
+    void unlink_version(Link& link);
+    void set_jump(const u8* jump, const u8* target);
     void drop(Block& block);
+    void bury(Block& block);
     u8* reserve(u64 bytes);
     void tell_perf(const Block& block);
     void write_listings();
@@ -137,8 +143,6 @@ class Translator final : public Executor, private CodeCache {
     static constexpr u8 kMostStrikes = 4;
     // Pages may be mapped in windows so often, and once more per so many instructions.
     static constexpr u64 kFirstViews = 4096, kInsnsPerView = 100000;
-    // Bounds of what the emitter writes.
-    static constexpr u64 kMostCodePerInsn = 512, kMostCodePerBlock = 1024;
 
     Cpu& cpu_;
     Options options_;

@@ -187,13 +187,23 @@ bool Cpu::probe(Segment which, u64 offset, unsigned size, bool write) {
     return true;
 }
 
+void Cpu::note_fetch(u64 linear) {
+    if (state.cpl == 3) return user_fetched_.note(linear);
+    supervisor_fetched_.note(linear);
+    const bool known = linear - tlb_->entry(linear).fetch_tag < kPageSize;
+    if (!known || !tlb_->is_global(linear)) local_supervisor_code_ = true;
+}
+
 const u8* Cpu::fetch_pointer(u64 linear) {
-    fetched_.set(Tlb::index(linear));
     const TlbEntry& entry = tlb_->entry(linear);
-    if (linear - entry.fetch_tag < kPageSize)
+    if (linear - entry.fetch_tag < kPageSize) {
+        note_fetch(linear);
         return reinterpret_cast<const u8*>(entry.host_page + (linear & kPageMask));
+    }
     u64 physical = 0;
-    if (!translate(linear, AccessKind::fetch, state.cpl == 3, physical)) return nullptr;
+    const bool ok = translate(linear, AccessKind::fetch, state.cpl == 3, physical);
+    note_fetch(linear);
+    if (!ok) return nullptr;
     const u8* page = memory_.read_pointer(physical);
     return page ? page + (physical & kPageMask) : nullptr;
 }

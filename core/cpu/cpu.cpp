@@ -148,7 +148,7 @@ void Cpu::mode_changed() {
         code_limit_ = cs.limit;
         next_generation();
     }
-    fetch_epoch = generation_ << 8 | static_cast<u64>(state.cpl) << 4 | static_cast<u64>(code_size());
+    fetch_epoch = generation() << 8 | static_cast<u64>(state.cpl) << 4 | static_cast<u64>(code_size());
 }
 
 void Cpu::flush_tlb(bool global_too) {
@@ -158,7 +158,8 @@ void Cpu::flush_tlb(bool global_too) {
         else
             tlb->clear_non_global();
     }
-    next_generation();
+    next_user_generation();
+    if (global_too || local_supervisor_code_) next_supervisor_generation();
     mode_changed();
 }
 
@@ -169,9 +170,10 @@ void Cpu::forget_cells() {
 void Cpu::invalidate_page(u64 linear) {
     bool large = false;
     for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) large |= tlb->clear_page(linear);
-    if (!fetched_.test(Tlb::index(linear)) && !large) return;
-    next_generation();
-    mode_changed();
+    const bool user = large || user_fetched_.has(linear), supervisor = large || supervisor_fetched_.has(linear);
+    if (user) next_user_generation();
+    if (supervisor) next_supervisor_generation();
+    if (user || supervisor) mode_changed();
 }
 
 void Cpu::on_code_written(u64 backing_page, unsigned offset, unsigned length) {

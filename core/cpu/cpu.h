@@ -6,7 +6,6 @@
 #pragma once
 
 #include <atomic>
-#include <bitset>
 #include <optional>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "core/clock.h"
 #include "core/cpu/cpu_model.h"
 #include "core/cpu/exception.h"
+#include "core/cpu/fetched_pages.h"
 #include "core/cpu/machine_check.h"
 #include "core/cpu/state.h"
 #include "core/cpu/tlb.h"
@@ -256,8 +256,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     const Insn* current = nullptr;
     // Linear addresses lead to the same code, by the same rights, for as long as this number stays the same.
     u64 fetch_epoch = 0;
-    // The part of it that does not depend on CPL and code size: counts what may change where code is found.
-    u64 generation() const { return generation_; }
+    // The part of it that does not depend on CPL and code size: counts what may change where code is found. The user
+    // has a count of its own, for loads of CR3: a supervisor whose code lies in global pages finds it where it was.
+    u64 generation() const { return state.cpl == 3 ? user_generation_ : supervisor_generation_; }
     void next_fetch_epoch() {
         next_generation();
         mode_changed();
@@ -502,14 +503,25 @@ class Cpu final : public CpuPins, private MemoryListener {
     void update_single_attention();
     bool debug_register_index(unsigned& index);
     bool data_breakpoint_in_page(u64 linear) const;
-    u64 generation_ = 0;  // of fetch_epoch
-    // Pages, by their index in the TLB, that code was fetched from in this generation: to invalidate any other page
-    // changes nothing for code.
-    std::bitset<Tlb::kEntries> fetched_;
-    void next_generation() {
-        ++generation_;
-        fetched_.reset();
+    // Of fetch_epoch, and the pages that code was fetched from in each.
+    u64 user_generation_ = 0, supervisor_generation_ = 0;
+    FetchedPages user_fetched_, supervisor_fetched_;
+    // The supervisor has fetched code from a page that is not global.
+    bool local_supervisor_code_ = false;
+    void next_user_generation() {
+        ++user_generation_;
+        user_fetched_.clear();
     }
+    void next_supervisor_generation() {
+        ++supervisor_generation_;
+        supervisor_fetched_.clear();
+        local_supervisor_code_ = false;
+    }
+    void next_generation() {
+        next_user_generation();
+        next_supervisor_generation();
+    }
+    void note_fetch(u64 linear);
     u64 code_base_ = 0;  // CS base and limit that fetch_epoch stands for
     u32 code_limit_ = 0;
     bool was_code64_ = false;

@@ -68,6 +68,8 @@ class Tlb {
 
     TlbEntry& entry(u64 linear) { return entries_[index(linear)]; }
     const std::array<TlbEntry, kEntries>& entries() const { return entries_; }
+    // Of an entry that is good for something.
+    bool is_global(u64 linear) const { return global_[index(linear)]; }
     SlowPage& slow_page(u64 linear) { return slow_pages_[linear / kPageSize % kSlowPages]; }
     const StackCell& stack_cell() const { return stack_cell_; }
     // From the stack cell to the entries, for translated code.

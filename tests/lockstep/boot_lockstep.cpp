@@ -2,13 +2,19 @@
 //
 // Both machines are what `lodge run` makes of the options, on the virtual clock, so the same instructions must retire
 // with the same results. Every --step instructions the CPUs are compared (all registers, flags and control registers),
-// every --memory steps guest memory as well; at the end, all of both saved states. The first difference is told with
-// the registers of both. The steps' lengths vary about --step, so that translated blocks are cut at many places. With
+// every --memory-every steps guest memory as well; at the end, all of both saved states and the serial output. The
+// first difference is told with the registers of both. The steps' lengths vary about --step, so that translated blocks
+// are cut at many places. With
 // --by-block the CPUs are compared at the end of every translated block instead, and no block is linked to another.
 //
 // Usage: boot_lockstep [OPTIONS OF LODGE RUN] [--step N] [--memory-every N] [--start N] [--limit N] [--by-block]
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "frontend/pc_machine.h"
@@ -145,11 +151,35 @@ class BlockComparer final : public Executor {
     bool differs_ = false;
 };
 
-std::unique_ptr<PcMachine> make(RunConfig config, const char* engine, Log& log) {
+// The serial ports' output, in files while the machines are there.
+class SerialOutput {
+  public:
+    SerialOutput() : folder_(std::filesystem::temp_directory_path() / ("lodge-lockstep-" + std::to_string(getpid()))) {
+        std::filesystem::create_directories(folder_);
+    }
+    ~SerialOutput() { std::filesystem::remove_all(folder_); }
+    std::string file(const char* name) const { return (folder_ / name).string(); }
+    // True: the same bytes. When the machines are gone.
+    bool same() const {
+        const std::string a = read("a"), b = read("b");
+        std::printf("%zu bytes of serial output: %s\n", a.size(), a == b ? "no difference" : "DIFFERENT");
+        return a == b;
+    }
+
+  private:
+    std::string read(const char* name) const {
+        std::ifstream in(file(name), std::ios::binary);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+
+    std::filesystem::path folder_;
+};
+
+std::unique_ptr<PcMachine> make(RunConfig config, const char* engine, const std::string& serial, Log& log) {
     config.engine = engine;
     config.clock = "virtual";
     config.display = "none";
-    config.serial = "null";
+    config.serial = "file:" + serial;
     auto made = PcMachine::create(config, log);
     if (made) return std::move(*made);
     std::fprintf(stderr, "boot_lockstep: %s\n", made.error().context.c_str());
@@ -186,6 +216,14 @@ bool run_by_block(const Options& options, Machine& a, Machine& b) {
     return same;
 }
 
+bool run_by_step(const Options& options, Machine& a, Machine& b) {
+    Lockstep lockstep(options, a, b);
+    const bool same = lockstep.run();
+    std::printf("%lu instructions, %lu comparisons: %s\n", a.cpu().state.retired, lockstep.steps(),
+                same ? "no difference" : "DIFFERENT");
+    return same;
+}
+
 int main(int argc, char** argv) {
     CLI::App app("interpreter and translator in step");
     RunConfig config;
@@ -198,15 +236,15 @@ int main(int argc, char** argv) {
     app.add_flag("--by-block", options.by_block, "compare at the end of every translated block");
     CLI11_PARSE(app, argc, argv);
     Log log;
-    const auto a = make(config, "interpreter", log);
-    const auto b = make(config, options.by_block ? "interpreter" : "jit", log);
+    const SerialOutput serial;
+    auto a = make(config, "interpreter", serial.file("a"), log);
+    auto b = make(config, options.by_block ? "interpreter" : "jit", serial.file("b"), log);
     if (!a || !b) return 2;
-    if (options.by_block) return run_by_block(options, a->machine(), b->machine()) ? 0 : 1;
-    Lockstep lockstep(options, a->machine(), b->machine());
-    const bool same = lockstep.run();
-    std::printf("%lu instructions, %lu comparisons: %s\n", a->machine().cpu().state.retired, lockstep.steps(),
-                same ? "no difference" : "DIFFERENT");
-    return same ? 0 : 1;
+    const bool same = options.by_block ? run_by_block(options, a->machine(), b->machine())
+                                       : run_by_step(options, a->machine(), b->machine());
+    a.reset();
+    b.reset();
+    return serial.same() && same ? 0 : 1;
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ class ProgramMaker {
     void make_piece(unsigned index, unsigned items);
     void make_item(unsigned depth);
     void make_plain();
-    void make_skip(unsigned depth);
+    void make_skip();
     void make_loop(unsigned depth);
     void make_call();
     void make_indirect();
@@ -540,7 +540,7 @@ void ProgramMaker::make_plain() {
 }
 
 // Some items that a branch leaves out.
-void ProgramMaker::make_skip(unsigned depth) {
+void ProgramMaker::make_skip() {
     begin();
     const bool counts = random_.chance(8);
     put({counts ? 0xE0u + static_cast<unsigned>(random_.below(4)) : 0x70u + static_cast<unsigned>(random_.below(16)),
@@ -548,7 +548,6 @@ void ProgramMaker::make_skip(unsigned depth) {
     const u32 from = at_;
     for (u64 i = 1 + random_.below(5); i > 0; --i) make_plain();
     if (at_ < kCodeSize) code()[from - 1] = static_cast<u8>(at_ - from);
-    (void)depth;
 }
 
 void ProgramMaker::make_loop(unsigned depth) {
@@ -872,7 +871,7 @@ void ProgramMaker::make_item(unsigned depth) {
     if (full()) return;
     const u64 pick = random_.below(1000);
     if (pick < 700) return make_plain();
-    if (pick < 790) return make_skip(depth);
+    if (pick < 790) return make_skip();
     if (pick < 815 && depth < 2) return make_loop(depth);
     if (pick < 835 && depth < 2) return make_call();
     if (pick < 850) return make_string();

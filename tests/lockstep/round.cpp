@@ -49,7 +49,9 @@ std::unique_ptr<Round> Round::create(u64 seed, u64 number, std::span<const u8> h
     std::unique_ptr<Round> round(new Round(seed, number));
     round->a_ = BareMachine::create({}, *round->model_, handlers);
     round->b_ = BareMachine::create(round->choice_, *round->model_, handlers);
-    return round->a_ && round->b_ ? std::move(round) : nullptr;
+    if (!round->a_ || !round->b_) return nullptr;
+    round->watchdog_ = std::make_unique<Watchdog>(round->a_->cpu(), round->b_->cpu());
+    return round;
 }
 
 std::string Round::describe() const {
@@ -173,11 +175,13 @@ bool Round::wake() {
 }
 
 ExitReason Round::advance(BareMachine& machine, u64 to) {
+    watchdog_->pat();
     for (unsigned i = 0; i < kMostReturns; ++i) {
         const u64 retired = machine.cpu().state.retired;
         if (retired >= to) return ExitReason::budget;
         const ExitReason exit = machine.engine().run(to - retired);
         if (exit != ExitReason::kicked) return exit;
+        if (watchdog_->has_bitten()) break;
     }
     is_stuck_ = true;
     return ExitReason::kicked;

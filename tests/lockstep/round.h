@@ -10,6 +10,7 @@
 
 #include "tests/lockstep/bare_machine.h"
 #include "tests/lockstep/program.h"
+#include "tests/lockstep/watchdog.h"
 
 namespace lodge::lockstep {
 
@@ -62,6 +63,7 @@ class Round {
     const CpuModel* model_;
     EngineChoice choice_;
     std::unique_ptr<BareMachine> a_, b_;  // interpreter, translator
+    std::unique_ptr<Watchdog> watchdog_;
     Program program_;
     Counters counters_;
     u64 since_memory_ = 0;  // instructions since memory was compared
