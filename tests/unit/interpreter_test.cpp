@@ -164,7 +164,9 @@ TEST_CASE("a data breakpoint interrupts a repetition, which is then not retired"
     rig.cpu.state.gpr[kRdi] = 0x20000;
     rig.cpu.state.dr[0] = 0x30000;
     REQUIRE(rig.cpu.write_dr(7, 0x00010402));
-    CHECK(rig.engine.run(100) == ExitReason::halted);
+    ExitReason exit = ExitReason::kicked;  // a long repetition comes back now and then
+    while (exit == ExitReason::kicked) exit = rig.engine.run(100);
+    CHECK(exit == ExitReason::halted);
     CHECK(rig.retired() == 1);  // the handler's HLT
     CHECK(rig.reg(kRdi) == 0x30001);
     CHECK(rig.memory->read_value<u32>(0x8000 - 12) == kStart);
