@@ -503,9 +503,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     void update_single_attention();
     bool debug_register_index(unsigned& index);
     bool data_breakpoint_in_page(u64 linear) const;
-    // Of fetch_epoch, and the pages that code was fetched from in each.
+    // Of fetch_epoch.
     u64 user_generation_ = 0, supervisor_generation_ = 0;
-    FetchedPages user_fetched_, supervisor_fetched_;
     // The supervisor has fetched code from a page that is not global.
     bool local_supervisor_code_ = false;
     void next_user_generation() {
@@ -562,7 +561,12 @@ class Cpu final : public CpuPins, private MemoryListener {
     // with the user's pages open (CR4.SMAP and EFLAGS.AC), user; and one that is always empty, for when every access
     // must be looked at (alignment checks).
     Tlb* tlb_ = nullptr;
-    Tlb supervisor_tlb_, open_tlb_, user_tlb_, empty_tlb_;  // near `state`: the translator reaches both by one register
+    // Near `state`: the translator reaches both by one register. Where the displacement of a table's stack cell has the
+    // same low 11 bits as that of a field that was just stored to (EngineState::remaining), Zen 5 takes the one for the
+    // other at first: 60 cycles for each access to the stack.
+    Tlb supervisor_tlb_, open_tlb_, user_tlb_, empty_tlb_;
+    // Pages that code was fetched from in each generation.
+    FetchedPages user_fetched_, supervisor_fetched_;
 };
 
 }  // namespace lodge

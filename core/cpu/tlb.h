@@ -55,7 +55,9 @@ struct SlowPage {
     bool writable = false;
 };
 
-class Tlb {
+// Aligned so that, seen from the translator's register, no stack cell has the displacement of a field that blocks store
+// to, modulo 2048: see Cpu::supervisor_tlb_.
+class alignas(kPageSize) Tlb {
   public:
     // Only entries in use are ever cleared, so a large table costs no more than a small one (docs/execution.md).
     static constexpr unsigned kEntries = 4096;
