@@ -41,6 +41,22 @@ class InputQueue {
     // CPU thread: waits until something is queued or `nanoseconds` of host time have passed.
     void wait(u64 nanoseconds);
 
+    // CPU thread: nothing but inputs goes on until the host can serve the guest again; guest time stands still. Every
+    // hold is released once.
+    void hold() {
+        if (hold_) hold_(true);
+    }
+    void release() {
+        if (hold_) hold_(false);
+    }
+    // What holding and releasing means: the machine says it.
+    void on_hold(std::function<void(bool held)> hold) { hold_ = std::move(hold); }
+
+    // From any thread: the run is to end, so whoever waits for the host on the CPU thread gives up, now and later;
+    // until `abandon(false)`.
+    void abandon(bool abandoned = true) { abandoned_.store(abandoned); }
+    bool abandoned() const { return abandoned_.load(); }
+
     // Called by `post` on the posting thread, to make the executor return soon.
     void on_post(std::function<void()> kick) { kick_ = std::move(kick); }
     // Sees every input as it is applied: recording.
@@ -63,7 +79,9 @@ class InputQueue {
     std::condition_variable filled_;
     std::deque<Item> items_;
     std::atomic<bool> any_ = false;  // items_ is not empty: the run loop asks some 10'000 times a second
+    std::atomic<bool> abandoned_ = false;
     std::function<void()> kick_;
+    std::function<void(bool held)> hold_;
     std::function<void(const Stamped&)> observe_;
 };
 

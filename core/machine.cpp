@@ -87,6 +87,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Lo
                                           entropy(config.clock));
     Cpu* cpu = machine->cpu_.get();
     machine->inputs_.on_post([cpu] { cpu->request_attention(kAttentionKick); });
+    machine->inputs_.on_hold([machine = machine.get()](bool held) { machine->hold(held); });
     machine->scheduler_.on_earlier([cpu] { cpu->request_attention(kAttentionKick); });
     return machine;
 }
@@ -118,13 +119,25 @@ void Machine::request_failure(std::string why) {
 }
 
 void Machine::end() {
-    inputs_.post_command([this] { finish({RunEnd::stopped, 0, {}}); });
+    inputs_.abandon();
+    inputs_.post_command([this] {
+        inputs_.abandon(false);
+        finish({RunEnd::stopped, 0, {}});
+    });
 }
 
 void Machine::set_paused(bool paused) {
-    if (paused_ == paused) return;
     paused_ = paused;
-    if (paused)
+    stop_or_start_clock();
+}
+
+void Machine::hold(bool held) {
+    held ? ++holds_ : --holds_;
+    stop_or_start_clock();
+}
+
+void Machine::stop_or_start_clock() {
+    if (paused())
         clock_.pause();
     else
         clock_.resume();
@@ -144,7 +157,7 @@ std::optional<RunResult> Machine::run_until(u64 retired) {
 void Machine::round() {
     clock_.set_position(cpu_->state.retired);
     inputs_.apply_all(cpu_->state.retired);
-    if (paused_) return inputs_.wait(kNanosecondsPerSecond);
+    if (paused()) return inputs_.wait(kNanosecondsPerSecond);
     scheduler_.run_due();
     if (reset_requested_) {
         if (!config_.reboot) return finish({RunEnd::reset, 0, {}});

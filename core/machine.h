@@ -68,7 +68,8 @@ class Machine final : public MachineControl {
     void end();
     // CPU thread (an input command).
     void set_paused(bool paused);
-    bool paused() const { return paused_; }
+    // Whether somebody paused it, or the host cannot serve the guest at the moment (InputQueue::hold).
+    bool paused() const { return paused_ || holds_ > 0; }
     // Slow motion on the realtime clock: guest time and the CPU run at this share of real speed, in thousandths of a
     // percent (100'000 is full speed).
     void set_speed(u64 millipercent);
@@ -90,6 +91,8 @@ class Machine final : public MachineControl {
     static constexpr u64 kFullSpeed = 100'000;
 
     void finish(RunResult result);
+    void hold(bool held);
+    void stop_or_start_clock();
     void round();
     // How many instructions the executor may run before the loop must look around.
     u64 budget() const;
@@ -114,6 +117,7 @@ class Machine final : public MachineControl {
 
     std::function<void()> after_reset_;
     bool paused_ = false;
+    unsigned holds_ = 0;
     u64 speed_ = kFullSpeed;
     u64 slice_ = 20'000;  // instructions in a round on the realtime clock
     bool reset_requested_ = false;

@@ -303,7 +303,7 @@ void AtaDisk::read_chunk() {
     drop_transfer();
     set_busy();
     chunk_ = next_chunk();
-    queue_.submit({DiskOperation::read, lba_ * kSectorSize, u64{chunk_} * kSectorSize, {}});
+    queue_.submit({DiskOperation::read, lba_ * kSectorSize, u64{chunk_} * kSectorSize, take_spare()});
 }
 
 void AtaDisk::chunk_read(DiskCompletion completion) {
@@ -331,7 +331,9 @@ void AtaDisk::write_sectors(const Command& command) {
 // The first block of a PIO write is asked for without an interrupt (PIO data-out protocol).
 void AtaDisk::collect_chunk() {
     chunk_ = next_chunk();
-    start_transfer(from_host(), std::vector<u8>(size_t{chunk_} * kSectorSize));
+    std::vector<u8> room = take_spare();
+    room.assign(size_t{chunk_} * kSectorSize, 0);
+    start_transfer(from_host(), std::move(room));
     offer_block();
 }
 
@@ -398,6 +400,7 @@ void AtaDisk::on_disk(DiskCompletion completion) {
         case Activity::reading:
             return chunk_read(std::move(completion));
         case Activity::writing:
+            give_spare(std::move(completion.data));
             return failed ? fail_sectors(kIdeAborted) : chunk_written();
         case Activity::verifying:
             return failed ? fail_sectors(kIdeUncorrectable) : chunk_verified();

@@ -20,7 +20,7 @@ namespace lodge {
 
 class AtaDisk final : public IdeDrive {
   public:
-    static constexpr u32 kChunkSectors = 256;
+    static constexpr u32 kChunkSectors = kMostBuffered / kSectorSize;
 
     // `number` 0..3: primary master, primary slave, secondary master, secondary slave. All outlive the drive.
     AtaDisk(const Platform& platform, IdeCable& cable, BlockDevice& disk, unsigned number);

@@ -93,6 +93,7 @@ std::array<u8, 512> ata_identify(const AtaIdentity& identity) {
     words.set_text(27, 40, "lodge hard disk");
     set_geometry(words, identity);
     set_transfers(words, identity);
+    words.set(49, 0x2F00);  // as above, and the standby timer is the standard's
     words.set(47, 0x8000 | kAtaMostMultiple);
     words.set(59, identity.multiple ? 0x0100 | identity.multiple : 0);
     set_features(words, identity);

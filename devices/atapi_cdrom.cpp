@@ -184,7 +184,9 @@ void AtapiCdRom::serve(Task& task) {
 
 void AtapiCdRom::send(std::span<const u8> data) {
     piece_ = static_cast<u32>(std::min<size_t>(data.size(), kMostBuffered));
-    std::vector<u8> buffer(align_up(piece_, 2));
+    std::vector<u8> buffer = take_spare();
+    buffer.resize(align_up(piece_, 2));
+    buffer.back() = 0;
     std::copy_n(data.begin(), piece_, buffer.begin());
     start_transfer(dma_ ? IdeTransfer::dma_in : IdeTransfer::pio_in, std::move(buffer));
     offer_piece();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 
 namespace lodge {
 
@@ -9,6 +10,10 @@ namespace {
 
 // The input that a finished request posts: u64 tag, u8 status.
 constexpr size_t kPayloadSize = 9;
+constexpr u8 kNoRoomYet = 0xFF;  // in place of a status: it is not finished, the host's disk is full
+
+constexpr auto kBetweenTries = std::chrono::seconds(1);
+constexpr auto kBetweenLooks = std::chrono::milliseconds(50);  // at whether the run is to end
 
 DiskStatus worse(DiskStatus posted, DiskStatus own) {
     return posted == DiskStatus::ok ? own : posted;
@@ -69,20 +74,22 @@ void DiskQueue::work() {
         jobs_.pop_front();
         working_ = true;
         lock.unlock();
-        job->status = perform(job->request);
+        job->status = perform(*job);
         lock.lock();
         job->finished = true;
         working_ = false;
         finished_.notify_all();
         if (is_virtual()) continue;
         lock.unlock();
-        post(*job);
+        post(job->tag, static_cast<u8>(job->status));
         lock.lock();
     }
 }
 
-DiskStatus DiskQueue::perform(DiskRequest& request) {
-    const Result<void> result = transfer(request);
+DiskStatus DiskQueue::perform(Job& job) {
+    DiskRequest& request = job.request;
+    Result<void> result = transfer(request);
+    if (!result && result.error().kind == ErrorKind::no_space) result = try_until_room(request, job.tag, result);
     const bool failed = !result.ok();
     // One line when a disk starts to fail, not one for each of the guest's retries.
     if (failed && !failing_) {
@@ -94,6 +101,25 @@ DiskStatus DiskQueue::perform(DiskRequest& request) {
     if (!failed) return DiskStatus::ok;
     if (request.operation == DiskOperation::read) std::fill(request.data.begin(), request.data.end(), u8{0});
     return result.error().kind == ErrorKind::no_space ? DiskStatus::no_space : DiskStatus::failed;
+}
+
+Result<void> DiskQueue::try_until_room(DiskRequest& request, u64 tag, Result<void> result) {
+    log_.write(LogChannel::disks, LogLevel::error, "%s: %s; the guest is paused until there is room", name_.c_str(),
+               result.error().context.c_str());
+    if (!is_virtual()) post(tag, kNoRoomYet);
+    while (!result && result.error().kind == ErrorKind::no_space && wait_before_next_try()) result = transfer(request);
+    if (result)
+        log_.write(LogChannel::disks, LogLevel::error, "%s: there is room again, the guest goes on", name_.c_str());
+    return result;
+}
+
+// False where nobody waits any more.
+bool DiskQueue::wait_before_next_try() {
+    const auto until = std::chrono::steady_clock::now() + kBetweenTries;
+    std::unique_lock lock(mutex_);
+    while (!stopping_ && !inputs_.abandoned() && std::chrono::steady_clock::now() < until)
+        submitted_.wait_for(lock, kBetweenLooks);
+    return !stopping_ && !inputs_.abandoned();
 }
 
 Result<void> DiskQueue::transfer(DiskRequest& request) {
@@ -125,10 +151,10 @@ Result<void> DiskQueue::find_extent(DiskRequest& request) {
     return {};
 }
 
-void DiskQueue::post(const Job& job) {
+void DiskQueue::post(u64 tag, u8 status) {
     std::vector<u8> payload(kPayloadSize);
-    store(payload.data(), job.tag);
-    payload[8] = static_cast<u8>(job.status);
+    store(payload.data(), tag);
+    payload[8] = status;
     inputs_.post(source_, std::move(payload));
 }
 
@@ -170,6 +196,10 @@ void DiskQueue::on_due() {
 void DiskQueue::on_input(std::span<const u8> payload) {
     if (payload.size() != kPayloadSize) return;
     const u64 tag = load<u64>(payload.data());
+    const bool no_room = payload[8] == kNoRoomYet;
+    if (no_room != holding_) no_room ? inputs_.hold() : inputs_.release();
+    holding_ = no_room;
+    if (no_room) return;
     for (size_t index = 0; index < in_flight_.size(); ++index) {
         if (in_flight_[index].job->tag == tag) return complete(index, status_from(payload[8]));
     }
@@ -180,7 +210,7 @@ void DiskQueue::complete(size_t index, DiskStatus posted) {
     in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(index));
     wait_for(*job);
     DiskCompletion completion{job->tag, job->request.operation, worse(posted, job->status), {}};
-    if (returns_data(completion.operation)) completion.data = std::move(job->request.data);
+    completion.data = std::move(job->request.data);
     done_(std::move(completion));
 }
 
@@ -243,7 +273,7 @@ void DiskQueue::resume_loaded() {
         return;
     }
     due_.cancel();
-    for (const InFlight& entry : in_flight_) post(*entry.job);
+    for (const InFlight& entry : in_flight_) post(entry.job->tag, static_cast<u8>(entry.job->status));
 }
 
 }  // namespace lodge

@@ -6,6 +6,12 @@
 // virtual:  a request completes at a guest time fixed when it is submitted, as if by a disk of fixed speed. The CPU
 //           thread then waits for the worker if it must, so what the guest sees never depends on the host's speed.
 //
+// A full host disk is no answer that a guest could do anything with. The worker says so in one line and tries again
+// about once a second until there is room. Meanwhile the machine stands still: on the realtime clock it is held by an
+// input, so that other inputs and the end of the run get through; on the virtual clock the CPU thread waits for the
+// request, as it does for any. So nothing is lost, and no time-out of the guest's passes. Only where the run is ended,
+// or the queue goes, while there is no room, a request fails with DiskStatus::no_space.
+//
 // Saving waits until the worker is idle and writes each request that is in flight together with its result; nothing
 // completes early, and nothing is read or written again by the machine that loads it.
 #pragma once
@@ -29,25 +35,27 @@
 
 namespace lodge {
 
-// `extent` asks for the run that begins at `offset` (BlockDevice::extent); it completes with its length (u64) and whether
-// it is zeros (u8).
+// `extent` asks for the run that begins at `offset` (BlockDevice::extent); it completes with its length (u64) and
+// whether it is zeros (u8).
 enum class DiskOperation : u8 { read, write, flush, discard, zero, extent };
 
-// `failed`: the host or the image could not do it. `no_space`: the host's disk is full.
+// `failed`: the host or the image could not do it. `no_space`: the host's disk is full, and nobody wants to wait.
 enum class DiskStatus : u8 { ok, failed, no_space };
 
 struct DiskRequest {
     DiskOperation operation = DiskOperation::read;
     u64 offset = 0;        // bytes
     u64 length = 0;        // bytes: read, discard and zero; a read has at most DiskQueue::kMostBytes
-    std::vector<u8> data;  // write: what to write, at most DiskQueue::kMostBytes
+    // write: what to write, at most DiskQueue::kMostBytes; read: memory for what is read, where the caller has some
+    std::vector<u8> data;
 };
 
 struct DiskCompletion {
     u64 tag = 0;
     DiskOperation operation = DiskOperation::read;
     DiskStatus status = DiskStatus::ok;
-    std::vector<u8> data;  // read: `length` bytes, zeros when it failed; extent: see there, empty when it failed
+    std::vector<u8> data;  // read: `length` bytes, zeros when it failed; extent: see there, empty when it failed;
+                           // write: the request's memory, to be used again
 };
 
 class DiskQueue {
@@ -99,11 +107,13 @@ class DiskQueue {
     }
     bool is_virtual() const { return scheduler_.clock().mode() == ClockMode::virtual_time; }
     void work();
-    DiskStatus perform(DiskRequest& request);
+    DiskStatus perform(Job& job);
     Result<void> transfer(DiskRequest& request);
     Result<void> find_extent(DiskRequest& request);
-    DiskStatus note(const Result<void>& result);
-    void post(const Job& job);
+    void post(u64 tag, u8 status);
+    // A line, then again and again until it succeeds or nobody waits any more.
+    Result<void> try_until_room(DiskRequest& request, u64 tag, Result<void> result);
+    bool wait_before_next_try();
 
     u64 due_of(const DiskRequest& request) const;
     void on_due();
@@ -124,6 +134,7 @@ class DiskQueue {
     u64 next_tag_ = 1;
     std::deque<InFlight> in_flight_;  // in order of submission
     Event due_;                       // of the first in flight; virtual clock only
+    bool holding_ = false;            // the machine stands still until a request has found room
 
     std::mutex mutex_;
     std::condition_variable submitted_;

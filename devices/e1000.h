@@ -3,8 +3,9 @@
 //
 //   frames out   a write to TDT runs the transmit ring: descriptors go to the PacketBuilder, whose frames go to the
 //                NetworkPort at once. A burst is bounded; the rest follows a moment of guest time later.
-//   frames in    come through the input queue (payloads: NetworkPort in ports.h), are filtered, and wait in a queue of at most
-//                kBacklog bytes until the guest has given descriptors; what does not fit is lost and counted (MPC).
+//   frames in    come through the input queue (payloads: NetworkPort in ports.h), are filtered, and wait in a
+//                queue of at most kBacklog bytes until the guest has given descriptors; what does not fit is lost and
+//                counted (MPC).
 //   interrupts   causes gather in ICR; the pin follows ICR and IMS, not more often than ITR says; RDTR, RADV, TIDV and
 //                TADV delay causes, all in guest time.
 //

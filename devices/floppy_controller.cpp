@@ -204,6 +204,8 @@ void FloppyController::abort() {
     dma_.request(false);
     operation_ = Operation::none;
     wait_ = Wait::nothing;
+    head_ = 0;
+    moved_ = 0;
     seeking_ = sought_ = recalibrating_ = outwards_ = 0;
     command_done();
     set_interrupt(false);

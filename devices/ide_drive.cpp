@@ -84,6 +84,7 @@ void IdeDrive::set_signature(u8 lba_mid, u8 lba_high) {
 
 void IdeDrive::drop_transfer() {
     transfer_ = IdeTransfer::none;
+    if (!buffer_.empty()) spare_.swap(buffer_);
     buffer_.clear();
     position_ = block_end_ = 0;
 }

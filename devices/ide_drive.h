@@ -60,7 +60,7 @@ enum class IdeTransfer : u8 { none, pio_in, pio_out, dma_in, dma_out };  // "in"
 class IdeDrive {
   public:
     // No transfer's buffer is larger.
-    static constexpr size_t kMostBuffered = 256 * kKiB;
+    static constexpr size_t kMostBuffered = 512 * kKiB;
 
     explicit IdeDrive(IdeCable& cable) : cable_(cable) {}
     virtual ~IdeDrive() = default;
@@ -136,6 +136,10 @@ class IdeDrive {
     void offer(size_t bytes);
     IdeTransfer transfer() const { return transfer_; }
     std::vector<u8>& buffer() { return buffer_; }
+    // Memory for the next transfer, of any size and content: to allocate, clear and map as much again for each of them
+    // would take longer than to move the data.
+    std::vector<u8> take_spare() { return std::move(spare_); }
+    void give_spare(std::vector<u8> memory) { spare_ = std::move(memory); }
     size_t left_in_buffer() const { return buffer_.size() - position_; }
 
     // Within the drive's section.
@@ -154,6 +158,7 @@ class IdeDrive {
 
     IdeTransfer transfer_ = IdeTransfer::none;
     std::vector<u8> buffer_;
+    std::vector<u8> spare_;  // no part of the state
     u32 position_ = 0;   // next byte to move
     u32 block_end_ = 0;  // position_ < block_end_ <= buffer size: a block is on offer
 };

@@ -193,6 +193,9 @@ class Firmware {
         assign(2, 0, kPciBar0 + 8, kVideoRegisters);
         write(2, 0, kPciCommand, 2, kPciCommandIo | kPciCommandMemory);
         pc_.ports().write(0x92, 1, 0x02);  // A20
+        // The second DMA controller passes the first one on: channel 4 cascades.
+        pc_.ports().write(0xD6, 1, 0xC0);
+        pc_.ports().write(0xD4, 1, 0x00);
         pc_.local_apic().enable_virtual_wire();
     }
 

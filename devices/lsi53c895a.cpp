@@ -20,10 +20,6 @@ constexpr u16 kMediumDecoding = 0x0200;
 constexpr unsigned kRegistersIo = 0, kRegistersMemory = 1, kRamBar = 2;
 constexpr u32 kMemoryBarSize = 1024;  // the registers repeat
 
-constexpr std::array<std::string_view, ScsiBus::kIds> kNames = {
-    "scsi0", "scsi1", "scsi2",  "scsi3",  "scsi4",  "scsi5",  "scsi6",  "scsi7",
-    "scsi8", "scsi9", "scsi10", "scsi11", "scsi12", "scsi13", "scsi14", "scsi15"};
-
 // The general-purpose timer counts 125 microseconds, doubled for each step of STIME1's low bits (manual, register 49h).
 u64 general_time(u8 steps) {
     return u64{125'000} << (steps - 1);
@@ -51,25 +47,28 @@ Lsi53c895a::Lsi53c895a(const Platform& platform)
     reset();
 }
 
-void Lsi53c895a::add_unit(unsigned id, std::unique_ptr<scsi::Unit> unit, BlockDevice* medium) {
-    assert(id < kIds && id != kOwnId && !targets_[id]);
-    targets_[id] = std::make_unique<ScsiTarget>(platform(), bus_, std::string(kNames[id]), std::move(unit), medium);
-    bus_.add(id, *targets_[id]);
-}
-
 void Lsi53c895a::add_disk(unsigned id, BlockDevice& disk) {
+    assert(id < kIds && id != kOwnId && !bus_.at(id));
     scsi::UnitIdentity identity{.product = "Virtual Disk", .serial = "LODGE-SCSI-" + std::to_string(id)};
     const scsi::Medium medium{.bytes = disk.size(), .read_only = disk.read_only()};
-    add_unit(id, std::make_unique<scsi::DirectDisk>(std::move(identity), medium, scsi::UnitOptions{.parallel = true}),
-             &disk);
+    auto unit = std::make_unique<scsi::DirectDisk>(std::move(identity), medium, scsi::UnitOptions{.parallel = true});
+    disks_[id] = std::make_unique<ScsiTarget>(platform(), bus_, "scsi" + std::to_string(id), std::move(unit), &disk);
+    bus_.add(id, *disks_[id]);
+}
+
+void Lsi53c895a::add_cdrom(unsigned id, MediumSlot& slot) {
+    assert(id < kIds && id != kOwnId && !bus_.at(id));
+    cdroms_[id] = std::make_unique<ScsiCdRom>(platform(), bus_, "scsi" + std::to_string(id),
+                                              "LODGE-SCSI-" + std::to_string(id), slot);
+    bus_.add(id, cdroms_[id]->target());
 }
 
 void Lsi53c895a::reset() {
     quiet_ = true;
     PciDevice::reset();
     bus_.reset();
-    for (const auto& target : targets_)
-        if (target) target->reset();
+    for (unsigned id = 0; id < kIds; ++id)
+        if (ScsiTarget* target = bus_.at(id)) target->reset();
     quiet_ = false;
     ram_.fill(0);
     chip_reset();
@@ -402,8 +401,10 @@ void Lsi53c895a::state(StateIo& io) {
         selection_.state(io);
         general_timer_.state(io);
         bus_.state(io);
-        for (const auto& target : targets_)
-            if (target) target->state(io);
+        for (const auto& disk : disks_)
+            if (disk) disk->state(io);
+        for (const auto& cdrom : cdroms_)
+            if (cdrom) cdrom->state(io);
     });
     if (!io.loading()) return;
     if (scripts_ > Scripts::waiting) {

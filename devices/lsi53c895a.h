@@ -23,6 +23,7 @@
 #include "devices/lsi53c895a_registers.h"
 #include "devices/pci.h"
 #include "devices/scsi_bus.h"
+#include "devices/scsi_cdrom.h"
 #include "devices/scsi_target.h"
 #include "disks/block_device.h"
 
@@ -43,8 +44,8 @@ class Lsi53c895a final : public PciDevice, private ScsiInitiator {
 
     // Puts a disk at an address 0..15 other than kOwnId, before the machine starts. It outlives the adapter.
     void add_disk(unsigned id, BlockDevice& disk);
-    // Any other unit; `medium` as in ScsiTarget.
-    void add_unit(unsigned id, std::unique_ptr<scsi::Unit> unit, BlockDevice* medium);
+    // A CD-ROM drive, likewise.
+    void add_cdrom(unsigned id, MediumSlot& slot);
 
     void reset() override;
     void state(StateIo& io) override;
@@ -98,7 +99,10 @@ class Lsi53c895a final : public PciDevice, private ScsiInitiator {
 
     // SCRIPTS: lsi53c895a_scripts.cpp.
     void start(u32 dsp);
-    void stop() { scripts_ = Scripts::stopped; }
+    void stop() {
+        scripts_ = Scripts::stopped;
+        continue_.cancel();
+    }
     void run();
     Step step();
     Step illegal();
@@ -122,7 +126,8 @@ class Lsi53c895a final : public PciDevice, private ScsiInitiator {
     Step load_store(u32 instruction);
 
     ScsiBus bus_;
-    std::array<std::unique_ptr<ScsiTarget>, kIds> targets_;
+    std::array<std::unique_ptr<ScsiTarget>, kIds> disks_;
+    std::array<std::unique_ptr<ScsiCdRom>, kIds> cdroms_;
 
     std::array<u8, 256> registers_{};
     std::array<u8, kRamSize> ram_{};

@@ -161,6 +161,7 @@ size_t Lsi53c895a::move_piece(ScsiTarget& other, ScsiPhase phase) {
         bytes = std::min({offered.size(), size_t{counter()}, kPieceBytes});
         if (bytes == 0) return 0;
         at(kSfbr) = offered[0];
+        at(kSidl) = offered[bytes - 1];  // the byte on the bus; Linux finds the tag of a reselection there
         const std::vector<u8> copy(offered.begin(), offered.begin() + static_cast<long>(bytes));
         dma_write(address, copy);
     } else {

@@ -28,6 +28,8 @@ void append(std::vector<u8>& to, T value) {
     store(&to[at], value);
 }
 
+constexpr unsigned kScsiSlot = 4;  // the PCI device number of the SCSI adapter
+
 // CMOS bytes that SeaBIOS reads; numbers of its own beside the AT's memory sizes.
 constexpr u8 kCmosFloppies = 0x10;  // types of A: in bits 7:4, of B: in 3:0
 constexpr u8 kCmosEquipment = 0x14;
@@ -82,6 +84,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       layout_(config.layout),
       serial_ports_(config.serial_ports),
       disks_(std::move(config.disks)),
+      scsi_disks_(std::move(config.scsi_disks)),
       tables_(build_acpi_tables(acpi_config(layout_, config))),
       pic_(platform_.log),
       local_apic_(platform_.scheduler, platform_.cpu, apic_bus_, pic_, platform_.log, 0),
@@ -105,6 +108,7 @@ Pc::Pc(const Platform& platform, PcConfig config)
       acpi_(platform_, interrupts_.line(9)),
       vga_pci_(platform_, vga_, layout_.vga_rom(), config.vga_bios.empty() ? 0 : PcLayout::kVgaRomSize) {
     load_firmware(config);
+    add_scsi_drives(config);
     add_serial_ports(config);
     add_debug_ports(config.debug);
     attach();
@@ -187,6 +191,19 @@ void Pc::add_serial_ports(const PcConfig& config) {
     }
 }
 
+void Pc::add_scsi_drives(PcConfig& config) {
+    for (unsigned id = 0; id < scsi_disks_.size(); ++id) {
+        std::optional<RemovableDrive>& drive = config.scsi_cdroms[id];
+        assert(!scsi_disks_[id] || !drive);
+        if ((scsi_disks_[id] || drive) && !scsi_) scsi_ = std::make_unique<Lsi53c895a>(platform_);
+        if (scsi_disks_[id]) scsi_->add_disk(id, *scsi_disks_[id]);
+        if (!drive) continue;
+        scsi_cdrom_slots_[id] = std::make_unique<MediumSlot>(
+            platform_.inputs, platform_.log, "scsi_cdrom" + std::to_string(id), std::move(drive->medium));
+        scsi_->add_cdrom(id, *scsi_cdrom_slots_[id]);
+    }
+}
+
 void Pc::add_debug_ports(CharPort* output) {
     if (!output) return;
     debug_ports_[0] = std::make_unique<DebugPort>(*output, platform_.log, "debug_port_402");
@@ -229,6 +246,7 @@ void Pc::add_pci_functions() {
     pci_.add(ide_, 1, 1);
     pci_.add(acpi_, 1, 3);
     pci_.add(vga_pci_, 2, 0);
+    if (scsi_) pci_.add(*scsi_, kScsiSlot, 0);
     pci_.set_reset_control([this] { return piix3_.read_reset_control(); },
                            [this](u8 value) { piix3_.write_reset_control(value); });
 }
@@ -238,6 +256,7 @@ void Pc::add_pci_functions() {
 void Pc::list_devices() {
     devices_ = {&interrupts_, &pic_, &io_apic_, &local_apic_, &pit_,    &cmos_,  &dma_, &floppy_, &port92_, &ps2_,
                 &exit_port_,  &vga_, &fw_cfg_,  &pci_,        &i440fx_, &piix3_, &ide_, &acpi_,   &vga_pci_};
+    if (scsi_) devices_.push_back(scsi_.get());
     for (const auto& uart : uarts_)
         if (uart) devices_.push_back(uart.get());
     for (const auto& port : debug_ports_)
@@ -308,12 +327,22 @@ void Pc::describe_floppies() {
 }
 
 // Firmware device paths of the drives that `source` can boot from, a line each.
+std::string Pc::scsi_path(unsigned id) const {
+    char line[64];
+    std::snprintf(line, sizeof line, "/pci@i0cf8/scsi@%x/channel@0/disk@%x,0\n", kScsiSlot, id);
+    return line;
+}
+
 std::string Pc::boot_paths(BootSource source) const {
     std::string paths;
     for (unsigned i = 0; i < disks_.size() && source == BootSource::disk; ++i)
         if (disks_[i]) paths += ide_path(i);
+    for (unsigned i = 0; i < scsi_disks_.size() && source == BootSource::disk; ++i)
+        if (scsi_disks_[i]) paths += scsi_path(i);
     for (unsigned i = 0; i < cdrom_slots_.size() && source == BootSource::cdrom; ++i)
         if (cdrom_slots_[i]) paths += ide_path(i);
+    for (unsigned i = 0; i < scsi_cdrom_slots_.size() && source == BootSource::cdrom; ++i)
+        if (scsi_cdrom_slots_[i]) paths += scsi_path(i);
     for (unsigned i = 0; i < floppy_slots_.size() && source == BootSource::floppy; ++i)
         if (floppy_slots_[i]) paths += "/pci@i0cf8/isa@1/fdc@03f0/floppy@" + std::to_string(i) + "\n";
     for (size_t i = 0; i < network_cards_.size() && source == BootSource::network; ++i) {

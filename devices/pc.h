@@ -24,6 +24,7 @@
 #include "devices/ide.h"
 #include "devices/ioapic.h"
 #include "devices/isa_interrupts.h"
+#include "devices/lsi53c895a.h"
 #include "devices/pc_layout.h"
 #include "devices/pic.h"
 #include "devices/piix3.h"
@@ -60,6 +61,9 @@ struct PcConfig {
     std::array<std::optional<RemovableDrive>, Ide::kDrives> cdroms;
     // A: and B:; a medium has one of floppy_format's sizes.
     std::array<std::optional<RemovableDrive>, FloppyController::kDrives> floppies;
+    // By SCSI address; kOwnId's stays null. Without any the board has no SCSI adapter.
+    std::array<std::unique_ptr<BlockDevice>, Lsi53c895a::kIds> scsi_disks;
+    std::array<std::optional<RemovableDrive>, Lsi53c895a::kIds> scsi_cdroms;
     unsigned serial_ports = 1;                 // 0..2
     std::array<CharPort*, 2> serial = {};      // null: nothing is connected
     CharPort* debug = nullptr;                 // ports 402h and E9h; null: there are none
@@ -92,6 +96,8 @@ class Pc {
     Acpi& acpi() { return acpi_; }
     // The slot of the CD-ROM drive with that number on the IDE cables, or null.
     MediumSlot* cdrom(unsigned number) { return cdrom_slots_[number].get(); }
+    // Of the CD-ROM drive at that SCSI address, or null.
+    MediumSlot* scsi_cdrom(unsigned id) { return scsi_cdrom_slots_[id].get(); }
     // The slot of drive A: or B:, or null.
     MediumSlot* floppy(unsigned index) { return floppy_slots_[index].get(); }
     // In the order of PcConfig::network_cards.
@@ -115,12 +121,14 @@ class Pc {
     std::array<FloppyController::Bay, FloppyController::kDrives> floppy_bays(PcConfig& config);
     void attach();
     void add_pci_functions();
+    void add_scsi_drives(PcConfig& config);
     void add_serial_ports(const PcConfig& config);
     void add_debug_ports(CharPort* output);
     void add_network_cards(const PcConfig& config);
     void list_devices();
     void load_firmware(const PcConfig& config);
     void describe_memory();
+    std::string scsi_path(unsigned id) const;
     std::string boot_paths(BootSource source) const;
     void describe_boot(const PcConfig& config);
     void describe_disks();
@@ -131,6 +139,8 @@ class Pc {
     PcLayout layout_;
     unsigned serial_ports_;
     std::array<std::unique_ptr<BlockDevice>, Ide::kDrives> disks_;
+    std::array<std::unique_ptr<BlockDevice>, Lsi53c895a::kIds> scsi_disks_;
+    std::array<std::unique_ptr<MediumSlot>, Lsi53c895a::kIds> scsi_cdrom_slots_;
     std::array<std::unique_ptr<MediumSlot>, Ide::kDrives> cdrom_slots_;
     AcpiTables tables_;
 
@@ -158,6 +168,7 @@ class Pc {
     Ide ide_;
     Acpi acpi_;
     VgaPci vga_pci_;
+    std::unique_ptr<Lsi53c895a> scsi_;
     std::vector<std::unique_ptr<E1000>> network_cards_;
     std::vector<Device*> devices_;
 };

@@ -34,6 +34,12 @@ class ScsiTarget {
     void reset();
     // In a section of its name.
     void state(StateIo& io);
+    // Waits until nothing is on its way to the medium.
+    void settle() {
+        if (queue_) queue_->settle();
+    }
+    // Somebody has done something to the unit that may have made tasks ready.
+    void unit_changed() { serve(); }
 
     // The bus's side.
     void selected(unsigned initiator, bool attention);

@@ -1,6 +1,11 @@
 #include "disks/copy_disk.h"
 
+#include <condition_variable>
 #include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
 #include <vector>
 
 #include "disks/range.h"
@@ -47,6 +52,91 @@ Result<void> read_or_zeros(BlockDevice& disk, u64 offset, std::span<u8> into) {
     return there == 0 ? Result<void>{} : disk.read(offset, into.first(there));
 }
 
+// Reads a disk from its begin to its end on a thread of its own, while what was read before is being written.
+class ReadAhead {
+  public:
+    struct Piece {
+        u64 offset = 0;
+        std::vector<u8> bytes;  // empty where the disk is zero
+        u64 end = 0;            // up to here nothing but zeros follows the bytes
+    };
+
+    explicit ReadAhead(BlockDevice& disk) : disk_(disk), reader_([this] { read_all(); }) {}
+    ~ReadAhead() {
+        {
+            std::lock_guard lock(mutex_);
+            stopping_ = true;
+        }
+        changed_.notify_all();
+        reader_.join();
+    }
+
+    // In order; not to be called after the one that ends with the disk, or after an error.
+    Result<std::unique_ptr<Piece>> next() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return !read_.empty() || error_; });
+        if (read_.empty()) return *error_;
+        auto piece = std::move(read_.front());
+        read_.pop_front();
+        changed_.notify_all();
+        return piece;
+    }
+    // Memory to use again: fresh memory costs a page fault for every page.
+    void give_back(std::unique_ptr<Piece> piece) {
+        std::lock_guard lock(mutex_);
+        spare_.push_back(std::move(piece));
+    }
+
+  private:
+    static constexpr size_t kMostAhead = 4;
+
+    // Nothing where nobody wants any more.
+    std::unique_ptr<Piece> room() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return stopping_ || read_.size() < kMostAhead; });
+        if (stopping_) return nullptr;
+        if (spare_.empty()) return std::make_unique<Piece>();
+        auto piece = std::move(spare_.back());
+        spare_.pop_back();
+        return piece;
+    }
+
+    Result<void> read_piece(u64 offset, Piece& piece) {
+        const auto extent = disk_.extent(offset);
+        if (!extent) return extent.error();
+        const u64 length = extent->zero ? extent->length : std::min(extent->length, kChunk - offset % kChunk);
+        piece.offset = offset;
+        piece.end = offset + length;
+        piece.bytes.resize(extent->zero ? 0 : length);
+        return disk_.read(offset, piece.bytes);
+    }
+
+    void read_all() {
+        for (u64 offset = 0; offset < disk_.size();) {
+            auto piece = room();
+            if (!piece) return;
+            auto read = read_piece(offset, *piece);
+            offset = piece->end;
+            std::lock_guard lock(mutex_);
+            if (read)
+                read_.push_back(std::move(piece));
+            else
+                error_ = read.error();
+            changed_.notify_all();
+            if (error_) return;
+        }
+    }
+
+    BlockDevice& disk_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<std::unique_ptr<Piece>> read_;  // under mutex_, as all that follows
+    std::vector<std::unique_ptr<Piece>> spare_;
+    std::optional<Error> error_;
+    bool stopping_ = false;
+    std::thread reader_;  // last: it uses all of the above
+};
+
 }  // namespace
 
 Result<std::optional<Difference>> compare_disks(BlockDevice& first, BlockDevice& second, const CopyProgress& progress) {
@@ -81,24 +171,22 @@ Result<void> copy_disk(BlockDevice& from, BlockDevice& to, const CopyProgress& p
     const u64 size = from.size();
     if (to.size() < size)
         return Error{ErrorKind::usage, to.describe() + ": is smaller than " + from.describe() + "; make it larger"};
-    std::vector<u8> chunk(kChunk);
+    ReadAhead source(from);
     u64 reported = 0;
-    for (u64 offset = 0; offset < size;) {
-        const auto extent = from.extent(offset);
-        if (!extent) return extent.error();
-        u64 length = extent->length;
-        if (!extent->zero) {
-            length = std::min(length, kChunk - offset % kChunk);
-            const auto bytes = std::span(chunk).first(length);
-            LODGE_TRY(from.read(offset, bytes));
-            LODGE_TRY(write_what_is_not_zero(to, offset, bytes));
+    for (;;) {
+        auto piece = source.next();
+        if (!piece) return piece.error();
+        LODGE_TRY(write_what_is_not_zero(to, (*piece)->offset, (*piece)->bytes));
+        const u64 done = (*piece)->end;
+        const bool last = done == size;
+        source.give_back(std::move(*piece));
+        if (done - reported >= kReportEvery || last) {
+            reported = done;
+            if (!progress(done, size))
+                return Error{ErrorKind::usage, to.describe() + ": interrupted; nothing was kept"};
         }
-        offset += length;
-        if (offset - reported < kReportEvery && offset < size) continue;
-        reported = offset;
-        if (!progress(offset, size)) return Error{ErrorKind::usage, to.describe() + ": interrupted; nothing was kept"};
+        if (last) return {};
     }
-    return {};
 }
 
 }  // namespace lodge

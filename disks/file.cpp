@@ -234,7 +234,15 @@ Result<void> HostFile::zero(u64 offset, u64 length, HostSpace space) {
 Result<void> HostFile::allocate(u64 size) {
     if (::fallocate(descriptor_, 0, 0, static_cast<off_t>(size)) == 0) return {};
     if (errno != EOPNOTSUPP && errno != ENOSYS) return failure("cannot allocate " + size_for_people(size));
-    return write_zeros(0, size);
+    // Not every file system can do it at a stroke.
+    for (u64 at = 0; at < size;) {
+        auto run = extent(at);
+        if (!run) return run.error();
+        const u64 length = run->length == 0 ? size - at : std::min(run->length, size - at);
+        if (run->length == 0 || run->zero) LODGE_TRY(write_zeros(at, length));
+        at += length;
+    }
+    return {};
 }
 
 Result<Extent> HostFile::extent(u64 offset) {

@@ -39,7 +39,8 @@ class File {
     virtual Result<void> sync() = 0;
     // The range, which lies within the file, reads as zeros.
     virtual Result<void> zero(u64 offset, u64 length, HostSpace space) = 0;
-    // Makes the file `size` bytes long, all of it backed by space on the host's disk.
+    // Makes the file `size` bytes long if it is shorter, all of it backed by space on the host's disk. What it holds
+    // stays.
     virtual Result<void> allocate(u64 size) = 0;
     // Holes of a sparse file are extents known to be zero. `offset` is below size().
     virtual Result<Extent> extent(u64 offset) = 0;

@@ -235,7 +235,6 @@ Result<std::unique_ptr<BlockDevice>> create_image(std::unique_ptr<File> file, co
         const VhdFooter footer = new_vhd_footer(fixed ? VhdType::fixed : VhdType::dynamic, options.size,
                                                 options.timestamp, options.unique_id);
         if (fixed) {
-            LODGE_TRY(file->allocate(options.size + kVhdFooterSize));
             LODGE_TRY(file->write(options.size, build_vhd_footer(footer)));
         } else {
             LODGE_TRY(create_vhd_dynamic(*file, footer, options.block_size));
@@ -270,6 +269,7 @@ Result<void> create_child(File& file, const ChildOptions& child, const OpenOptio
 
 Result<void> finish_image(BlockDevice& device) {
     if (auto* dynamic = dynamic_cast<VhdDynamic*>(&device)) LODGE_TRY(dynamic->close());
+    if (auto* run = dynamic_cast<RawImage*>(&device)) LODGE_TRY(run->allocate());
     return device.flush();
 }
 

@@ -39,6 +39,12 @@ Result<void> RawImage::zero(u64 offset, u64 length) {
     return file_->zero(offset, length, space_);
 }
 
+Result<void> RawImage::allocate() {
+    if (space_ == HostSpace::release) return {};
+    const auto size = file_->size();
+    return size ? file_->allocate(*size) : Result<void>(size.error());
+}
+
 Result<Extent> RawImage::extent(u64 offset) {
     LODGE_TRY(check_range(*this, offset, 1));
     auto extent = file_->extent(offset);

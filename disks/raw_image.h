@@ -28,6 +28,9 @@ class RawImage final : public BlockDevice {
     Result<void> zero(u64 offset, u64 length) override;
     Result<Extent> extent(u64 offset) override;
 
+    // With HostSpace::keep, all of the file has space on the host from now on.
+    Result<void> allocate();
+
   private:
     std::unique_ptr<File> file_;
     u64 size_;

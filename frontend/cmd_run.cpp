@@ -28,14 +28,36 @@ int report(const Error& error) {
     return error.kind == ErrorKind::io || error.kind == ErrorKind::no_space ? kStatusFailure : kStatusUsage;
 }
 
+// The signals that ask for an end, as a descriptor. Before there is any thread: one that did not block them, a disk's,
+// would let them end the process in the middle of its work.
+class EndingSignals {
+  public:
+    EndingSignals() {
+        sigset_t set;
+        sigemptyset(&set);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+        sigprocmask(SIG_BLOCK, &set, nullptr);
+        descriptor_ = signalfd(-1, &set, SFD_CLOEXEC);
+        signal(SIGPIPE, SIG_IGN);
+    }
+    ~EndingSignals() { close(descriptor_); }
+    EndingSignals(const EndingSignals&) = delete;
+    EndingSignals& operator=(const EndingSignals&) = delete;
+
+    int descriptor() const { return descriptor_; }
+
+  private:
+    int descriptor_;
+};
+
 // The run of one machine: the CPU on a thread of its own, people and signals on this one.
 class Session {
   public:
-    Session(PcMachine& pc, std::optional<double> timeout) : pc_(pc), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
+    Session(PcMachine& pc, const EndingSignals& signals, std::optional<double> timeout)
+        : pc_(pc), signals_(signals), feed_(pc.serial_from_stdin()), timeout_(timeout) {}
 
     int run() {
         start_ = Clock::now();
-        block_signals();
         RawTerminal terminal;
         raw_ = terminal.active();
         ended_ = eventfd(0, EFD_CLOEXEC);
@@ -47,24 +69,12 @@ class Session {
         watch();
         cpu.join();
         close(ended_);
-        close(signals_);
         return status();
     }
 
     double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
   private:
-    void block_signals() {
-        sigset_t set;
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, nullptr);
-        signals_ = signalfd(-1, &set, SFD_CLOEXEC);
-        signal(SIGPIPE, SIG_IGN);
-    }
-
     int milliseconds_left() const {
         if (!timeout_) return -1;
         const double left = *timeout_ - seconds();
@@ -82,7 +92,8 @@ class Session {
             const bool now = reading && may_read();
             int wait = milliseconds_left();
             if (reading && !now && (wait < 0 || wait > kFullMilliseconds)) wait = kFullMilliseconds;
-            pollfd sources[3] = {{ended_, POLLIN, 0}, {signals_, POLLIN, 0}, {now ? STDIN_FILENO : -1, POLLIN, 0}};
+            pollfd sources[3] = {
+                {ended_, POLLIN, 0}, {signals_.descriptor(), POLLIN, 0}, {now ? STDIN_FILENO : -1, POLLIN, 0}};
             poll(sources, 3, wait);
             if (sources[0].revents) return;
             if (sources[1].revents) return stop();
@@ -140,12 +151,12 @@ class Session {
     static constexpr size_t kMostKeys = 256;  // read at once
 
     PcMachine& pc_;
+    const EndingSignals& signals_;
     SerialFeed* feed_;
     std::optional<double> timeout_;
     Clock::time_point start_;
     RunResult result_;
     int ended_ = -1;
-    int signals_ = -1;
     bool timed_out_ = false;
     bool raw_ = false;
     bool escaped_ = false;
@@ -190,6 +201,7 @@ Result<int> run_machine(const CLI::App& command, RunConfig& config) {
         std::fprintf(stderr, "%s: %s\r\n", std::string(name_of(channel)).c_str(), line.c_str());
     });
     log.set_level(config.verbose ? LogLevel::info : LogLevel::error);
+    const EndingSignals signals;
     auto pc = PcMachine::create(config, log);
     if (!pc) return pc.error();
     Machine& machine = (*pc)->machine();
@@ -200,7 +212,7 @@ Result<int> run_machine(const CLI::App& command, RunConfig& config) {
     }
     if (config.paused) machine.set_paused(true);
 
-    Session session(**pc, timeout);
+    Session session(**pc, signals, timeout);
     const int status = session.run();
     if (config.stats) print_statistics(machine, session.seconds());
     if (config.verbose) print_registers(machine.cpu());

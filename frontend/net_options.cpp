@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <sstream>
 
 #include "devices/pc.h"
 #include "net/socket_network.h"
@@ -19,9 +18,12 @@ Error wrong(const std::string& option, const std::string& text, const std::strin
 
 std::vector<std::string> split(const std::string& text, char at) {
     std::vector<std::string> parts;
-    std::stringstream stream(text);
-    for (std::string part; std::getline(stream, part, at);) parts.push_back(part);
-    return parts;
+    for (size_t begin = 0;;) {
+        const size_t end = text.find(at, begin);
+        parts.push_back(text.substr(begin, end == std::string::npos ? end : end - begin));
+        if (end == std::string::npos) return parts;
+        begin = end + 1;
+    }
 }
 
 std::optional<MacAddress> parse_mac(const std::string& text) {
@@ -114,7 +116,7 @@ Result<NicOption> parse_nic_option(const std::string& text) {
         nic.present = false;
         return nic;
     }
-    if (parts.empty() || parts[0] != "e1000") return wrong("--nic", text, "the card must be e1000 or none");
+    if (parts[0] != "e1000") return wrong("--nic", text, "the card must be e1000 or none");
     for (size_t i = 1; i < parts.size(); ++i) {
         if (!parts[i].starts_with("mac="))
             return wrong("--nic", text, "'" + parts[i] + "' is not mac=XX:XX:XX:XX:XX:XX");
@@ -142,8 +144,7 @@ Result<NetOption> parse_net_option(const std::string& text) {
         return net;
     }
     const std::vector<std::string> parts = split(text, ',');
-    if (parts.empty() || parts[0] != "user")
-        return wrong("--net", text, "not one of user, tap=IFNAME, socket=unix:PATH, none");
+    if (parts[0] != "user") return wrong("--net", text, "not one of user, tap=IFNAME, socket=unix:PATH, none");
     for (size_t i = 1; i < parts.size(); ++i)
         if (const std::string why = take_user_parameter(net.user, parts[i]); !why.empty())
             return wrong("--net", text, why);
@@ -171,12 +172,12 @@ Result<std::vector<PlannedCard>> plan_network_cards(const RunConfig& config) {
     for (size_t i = 0; i < config.nets.size(); ++i) {
         auto net = parse_net_option(config.nets[i]);
         if (!net) return net.error();
-        if (i >= cards.size()) {
-            if (net->kind == NetKind::none) continue;
-            cards.push_back({default_mac_address(config, cards.size()), {}, {}});
-        }
-        cards[i].text = config.nets[i];
-        cards[i].net = std::move(*net);
+        const bool is_new = i >= cards.size();
+        if (is_new && net->kind == NetKind::none) continue;
+        if (is_new) cards.push_back({default_mac_address(config, cards.size()), {}, {}});
+        PlannedCard& card = is_new ? cards.back() : cards[i];
+        card.text = config.nets[i];
+        card.net = std::move(*net);
     }
     // To boot from a network takes a card.
     if (cards.empty() && config.nics.empty() && config.nets.empty() && config.boot == "network")

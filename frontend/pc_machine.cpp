@@ -61,6 +61,7 @@ Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu)
     options.listing = config.list_code;
     options.perf_map = config.perf_map;
     options.jit_dump = config.jit_dump;
+    if (config.hot_at_once) options.samples = 0;
     auto translator = jit::Translator::create(cpu, options);
     if (!translator) return translator.error();
     return std::unique_ptr<Executor>(std::move(*translator));
@@ -121,8 +122,14 @@ Result<void> open_floppies(const RunConfig& config, PcConfig& board) {
     return {};
 }
 
-// Where nobody asks otherwise a CD-ROM drive is the secondary channel's master, as on most PCs.
-std::optional<unsigned> free_cdrom_unit(const PcConfig& board) {
+// Where nobody asks otherwise a CD-ROM drive on IDE is the secondary channel's master, as on most PCs; on SCSI it takes
+// the last free address before the adapter's.
+std::optional<unsigned> free_cdrom_unit(const PcConfig& board, bool scsi) {
+    if (scsi) {
+        for (unsigned unit = kScsiAdapterId; unit-- > 0;)
+            if (!board.scsi_disks[unit] && !board.scsi_cdroms[unit]) return unit;
+        return {};
+    }
     for (const unsigned unit : {2u, 3u, 1u, 0u})
         if (!board.disks[unit] && !board.cdroms[unit]) return unit;
     return {};
@@ -133,11 +140,14 @@ Result<void> open_cdroms(const RunConfig& config, PcConfig& board) {
     for (const std::string& text : config.cdroms) {
         const auto option = parse_removable_option("--cdrom", text, Ide::kDrives - 1, false);
         if (!option) return option.error();
-        const std::optional<unsigned> unit = option->unit ? option->unit : free_cdrom_unit(board);
-        if (!unit) return usage("--cdrom " + text + ": all four IDE units are taken");
-        if (board.disks[*unit] || board.cdroms[*unit])
-            return usage("--cdrom " + text + ": IDE unit " + std::to_string(*unit) + " is taken");
-        RemovableDrive& drive = board.cdroms[*unit].emplace();
+        const bool scsi = option->bus == "scsi";
+        const std::string bus = scsi ? "SCSI" : "IDE";
+        const std::optional<unsigned> unit = option->unit ? option->unit : free_cdrom_unit(board, scsi);
+        if (!unit) return usage("--cdrom " + text + ": all " + (scsi ? "" : "four ") + bus + " units are taken");
+        const bool taken =
+            scsi ? board.scsi_disks[*unit] || board.scsi_cdroms[*unit] : board.disks[*unit] || board.cdroms[*unit];
+        if (taken) return usage("--cdrom " + text + ": " + bus + " unit " + std::to_string(*unit) + " is taken");
+        RemovableDrive& drive = (scsi ? board.scsi_cdroms[*unit] : board.cdroms[*unit]).emplace();
         if (option->file.empty()) continue;
         OpenOptions open;
         open.raw = true;
@@ -148,20 +158,38 @@ Result<void> open_cdroms(const RunConfig& config, PcConfig& board) {
     return {};
 }
 
-Result<void> open_disks(const RunConfig& config, PcConfig& board) {
+Error no_place(const std::string& text, const std::string& bus, unsigned unit, bool any) {
+    if (any) return usage("--disk " + text + ": all " + bus + " units are taken");
+    return usage("--disk " + text + ": " + bus + " unit " + std::to_string(unit) + " is taken");
+}
+
+// The slot that a disk option names, or the first free one. `reserved`: no disk's.
+Result<std::unique_ptr<BlockDevice>*> disk_place(const std::string& text, const DiskOption& option,
+                                                 std::span<std::unique_ptr<BlockDevice>> places, unsigned reserved) {
+    const std::string bus = option.bus == "ide" ? "IDE" : "SCSI";
+    unsigned unit = option.unit.value_or(0);
+    while (!option.unit && unit < places.size() && (places[unit] || unit == reserved)) ++unit;
+    if (unit >= places.size() || places[unit]) return no_place(text, bus, unit, !option.unit);
+    return &places[unit];
+}
+
+Result<void> open_disks(const RunConfig& config, PcConfig& board, Log& log) {
     for (const std::string& text : config.disks) {
         const auto option = parse_disk_option(text);
         if (!option) return option.error();
-        unsigned unit = option->unit.value_or(0);
-        while (!option->unit && unit < board.disks.size() && board.disks[unit]) ++unit;
-        if (unit >= board.disks.size()) return usage("--disk " + text + ": all four IDE units are taken");
-        if (board.disks[unit]) return usage("--disk " + text + ": IDE unit " + std::to_string(unit) + " is taken");
+        const std::span<std::unique_ptr<BlockDevice>> ide = board.disks, scsi = board.scsi_disks;
+        auto place = disk_place(text, *option, option->bus == "ide" ? ide : scsi,
+                                option->bus == "ide" ? Ide::kDrives : kScsiAdapterId);
+        if (!place) return place.error();
         OpenOptions open;
         open.raw = option->raw;
         open.mode = image_mode(option->mode);
+        open.warn = [&log](const std::string& line) {
+            log.write(LogChannel::disks, LogLevel::warning, "%s", line.c_str());
+        };
         auto disk = open_image(option->file, open);
         if (!disk) return disk.error();
-        board.disks[unit] = std::move(*disk);
+        **place = std::move(*disk);
     }
     return {};
 }
@@ -182,7 +210,7 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     PcConfig board;
     board.layout = *layout;
     board.boot = std::move(*order);
-    LODGE_TRY(open_disks(config, board));
+    LODGE_TRY(open_disks(config, board, log));
     LODGE_TRY(open_floppies(config, board));
     LODGE_TRY(open_cdroms(config, board));
     std::optional<std::filesystem::path> folder;

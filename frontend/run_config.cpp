@@ -44,6 +44,8 @@ std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() 
         {"no-reboot", {&RunConfig::no_reboot, "a guest reset ends the run with exit status 4"}},
         {"stats", {&RunConfig::stats, "print instructions and seconds on stderr at the end"}},
         {"perf-map", {&RunConfig::perf_map, "name translated code for perf, in /tmp/perf-PID.map"}},
+        {"hot-at-once",
+         {&RunConfig::hot_at_once, "translate all code as if it were hot: slow, to test the translator"}},
         {"verbose", {&RunConfig::verbose, "say on stderr what the devices find odd"}},
     };
 }
@@ -53,7 +55,7 @@ std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const cha
     return {
         {"disk",
          {&RunConfig::disks, "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat"}},
-        {"cdrom", {&RunConfig::cdroms, "FILE.iso[,unit=N], or 'empty': a CD-ROM drive; may repeat"}},
+        {"cdrom", {&RunConfig::cdroms, "FILE.iso[,bus=ide|scsi][,unit=N], or 'empty': a CD-ROM drive; may repeat"}},
         {"floppy",
          {&RunConfig::floppies,
           "FILE.img[,unit=0|1][,mode=private|shared|readonly], or 'empty': a diskette drive; may repeat"}},
@@ -158,6 +160,19 @@ Result<double> parse_number(const std::string& option, const std::string& text, 
     return Error{ErrorKind::usage, context.str()};
 }
 
+namespace {
+
+// 0 to 15, without leading zeros.
+std::optional<unsigned> unit_number(const std::string& text) {
+    unsigned number = 0;
+    const auto [at, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool whole = failed == std::errc() && at == text.data() + text.size();
+    if (!whole || number > 15 || std::to_string(number) != text) return std::nullopt;
+    return number;
+}
+
+}  // namespace
+
 Result<DiskOption> parse_disk_option(const std::string& text) {
     DiskOption disk;
     std::stringstream parts(text);
@@ -168,20 +183,21 @@ Result<DiskOption> parse_disk_option(const std::string& text) {
         const size_t equals = part.find('=');
         const std::string key = part.substr(0, equals);
         const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
-        if (key == "bus" && value == "ide") {
+        if (key == "bus" && (value == "ide" || value == "scsi")) {
             disk.bus = value;
-        } else if (key == "bus" && value == "scsi") {
-            return wrong("bus=scsi is not in this version; use bus=ide");
-        } else if (key == "unit" && value.size() == 1 && value[0] >= '0' && value[0] <= '3') {
-            disk.unit = static_cast<unsigned>(value[0] - '0');
+        } else if (const auto number = unit_number(value); key == "unit" && number) {
+            disk.unit = *number;
         } else if (key == "mode" && (value == "private" || value == "shared" || value == "readonly")) {
             disk.mode = value;
         } else if (key == "format" && value == "raw") {
             disk.raw = true;
         } else {
-            return wrong("'" + part + "' is not one of bus=ide, unit=0..3, mode=private|shared|readonly, format=raw");
+            return wrong("'" + part + "' is not one of bus=ide|scsi, unit=N, mode=private|shared|readonly, format=raw");
         }
     }
+    if (!disk.unit) return disk;
+    if (disk.bus == "ide" && *disk.unit > 3) return wrong("IDE units are 0 to 3");
+    if (disk.bus == "scsi" && *disk.unit == kScsiAdapterId) return wrong("SCSI unit 7 is the adapter's own");
     return disk;
 }
 
@@ -199,15 +215,20 @@ Result<RemovableOption> parse_removable_option(const std::string& option, const 
         const size_t equals = part.find('=');
         const std::string key = part.substr(0, equals);
         const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
-        if (key == "unit" && value.size() == 1 && value[0] >= '0' && value[0] <= static_cast<char>('0' + last_unit)) {
-            drive.unit = static_cast<unsigned>(value[0] - '0');
+        if (const auto number = unit_number(value); key == "unit" && number) {
+            drive.unit = *number;
+        } else if (!writable && key == "bus" && (value == "ide" || value == "scsi")) {
+            drive.bus = value;
         } else if (writable && key == "mode" && (value == "private" || value == "shared" || value == "readonly")) {
             drive.mode = value;
         } else {
-            const std::string modes = writable ? ", mode=private|shared|readonly" : "";
+            const std::string modes = writable ? ", mode=private|shared|readonly" : ", bus=ide|scsi";
             return wrong("'" + part + "' is not one of unit=0.." + std::to_string(last_unit) + modes);
         }
     }
+    if (!drive.unit) return drive;
+    if (drive.bus == "ide" && *drive.unit > last_unit) return wrong("units are 0 to " + std::to_string(last_unit));
+    if (drive.bus == "scsi" && *drive.unit == kScsiAdapterId) return wrong("SCSI unit 7 is the adapter's own");
     return drive;
 }
 

@@ -11,17 +11,21 @@
 
 namespace lodge {
 
+// The SCSI adapter's own address, which no disk can have.
+constexpr unsigned kScsiAdapterId = 7;
+
 struct DiskOption {
     std::string file;
     std::string bus = "ide";
-    std::optional<unsigned> unit;  // 0..3 on IDE
+    std::optional<unsigned> unit;  // 0..3 on IDE; 0..15 on SCSI, but not kScsiAdapterId
     std::string mode = "private";  // private, shared, readonly
     bool raw = false;
 };
 
 // A drive for removable media: FILE or `empty`.
 struct RemovableOption {
-    std::string file;  // empty: nothing is in the drive
+    std::string file;         // empty: nothing is in the drive
+    std::string bus = "ide";  // ide or scsi, for CD-ROM drives
     std::optional<unsigned> unit;
     std::string mode = "private";  // private, shared, readonly
 };
@@ -47,6 +51,7 @@ struct RunConfig {
     std::string list_code;
     std::string jit_dump;
     bool perf_map = false;
+    bool hot_at_once = false;
     bool paused = false;
     bool no_reboot = false;
     bool stats = false;

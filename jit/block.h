@@ -4,7 +4,9 @@
 #include <memory>
 #include <vector>
 
+#include "core/cpu/tlb.h"
 #include "core/decode/insn.h"
+#include "jit/flag_recipe.h"
 
 namespace lodge::jit {
 
@@ -23,13 +25,23 @@ struct Fallback {
     u8 needs_fpu = 0;              // it may look at or change FpuState, which must then be in memory whole
 };
 
-// A direct branch out of a block. Its jump leads to `unlinked`, which asks the translator to link it, or to the target.
+// A direct branch out of a block. `onward` leads to `unlinked`, which asks the translator to link it, or to the target.
+//
+// A branch that leaves with a recipe for the flags first comes by `saving`, which puts them into memory as every block
+// expects them, counts, and when that has happened often asks the translator for a version of the target that begins
+// with this recipe. Then `jump` leads there.
 struct Link {
     Block* from = nullptr;
     Block* to = nullptr;
-    u32 mode = 0;        // of its target: the block's own, unless the code has changed it
-    u8* jump = nullptr;  // the jump's 32-bit displacement, last bytes of the instruction
+    Block* version = nullptr;  // of `to`
+    u32 mode = 0;              // of its target: the block's own, unless the code has changed it
+    FlagRecipe flags;
+    // A jump's 32-bit displacement, last bytes of the instruction. They are the same where there is no recipe.
+    u8* jump = nullptr;
+    u8* onward = nullptr;
+    u8* saving = nullptr;
     u8* unlinked = nullptr;
+    i32 countdown = 0;  // negative: a version is worth while
     // For a branch to another page: where the code keeps what the link was made for (see PageLiteral); else null.
     u8* literal = nullptr;
 };
@@ -42,8 +54,37 @@ struct PageLiteral {
 };
 constexpr u64 kNoPage = 1;  // no page's IP
 
+// A cell of a hot block's.
+struct CellUse {
+    AccessCell* cell = nullptr;
+    u64 insns = 0;  // that it is for, one bit each
+    u64 since = 0;  // value of retired when its misses were last looked at
+    u64 views = 0;  // of the translator's, then
+    u8 strikes = 0;
+};
+
+// How a block's accesses are translated.
+struct Tier {
+    // Found to be running often: its accesses are checked by cells (emitter_memory.cpp).
+    bool hot = false;
+    // Instructions, one bit each, whose accesses are checked alone, and those that do better without cells.
+    u64 single = 0, plain = 0;
+};
+
+struct Block;
+
+// How a block is translated.
+struct Form {
+    Tier tier;
+    FlagRecipe flags;          // with which it begins, for a version of `general`
+    Block* general = nullptr;  // null: not a version
+};
+
 struct Block {
     u64 key = 0;
+    FlagRecipe flags;          // of what the block finds instead of flags in memory
+    Block* general = nullptr;  // null, or that it is a version of
+    std::vector<std::unique_ptr<Block>> versions;
     u64 backing = 0;  // of the first byte
     // Of the page that the end of a single instruction lies in, when it crosses a page; else kInOnePage.
     u64 second_page = kInOnePage;
@@ -57,6 +98,10 @@ struct Block {
     std::unique_ptr<Fallback[]> fallbacks;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<Link*> incoming;
+
+    Tier tier;
+    u32 samples = 0;  // times it was found to be running
+    std::vector<CellUse> cells;
 
     static constexpr u64 kInOnePage = ~u64{0};
     bool crosses() const { return second_page != kInOnePage; }

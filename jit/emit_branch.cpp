@@ -4,7 +4,6 @@
 // check: it is good only from the same page and in the epoch that it was linked in, since another epoch may map another
 // page there. Indirect branches look their target up in the jump cache; what is not there the interpreter executes,
 // with all its checks, and the translator then fills the entry.
-#include "core/decode/decoder.h"
 #include "core/interp/condition.h"
 #include "jit/emitter.h"
 
@@ -86,53 +85,73 @@ void Emitter::load_ip(const x86::Gp& to, i64 offset) {
     }
 }
 
-// An instruction that may cross into the next page is as good as one there.
-void Emitter::emit_exit(i64 target) {
-    if (target >= 0 && target <= static_cast<i64>(kPageSize - kLongestInsn))
-        emit_exit_within_page(target);
-    else
-        emit_exit_to_page(target);
-}
-
-void Emitter::emit_exit_within_page(i64 target) {
+void Emitter::emit_exit(i64 target, const FlagRecipe& flags, u32 jump) {
     Link& link = new_link();
-    const Label unlinked = a_.newLabel();
-    a_.long_().jmp(unlinked);
+    link.flags = flags;
+    const Exit exit{a_.newLabel(), a_.newLabel(), a_.newLabel(), a_.newLabel(), block_.links.size() - 1, target};
+    if (!in_page(target)) emit_page_check(exit);
+    a_.long_().emit(jump, flags.kind == FlagRecipe::Kind::none ? exit.unlinked : exit.saving);
     link.jump = reinterpret_cast<u8*>(a_.offset() - 4);
-    a_.bind(unlinked);
-    emit_unlinked(block_.links.size() - 1, target);
+    exits_.push_back(exit);
 }
 
-void Emitter::emit_exit_to_page(i64 target) {
-    Link& link = new_link();
-    const Label unlinked = a_.newLabel(), literal = a_.newLabel();
-    const auto field = [&](size_t offset) { return x86::ptr(literal, static_cast<i32>(offset), 8); };
+void Emitter::emit_page_check(const Exit& exit) {
+    const auto field = [&](size_t offset) { return x86::ptr(exit.literal, static_cast<i32>(offset), 8); };
     a_.mov(kTemp0, LODGE_STATE(engine.page_ip, 8));
     a_.cmp(kTemp0, field(offsetof(PageLiteral, page_ip)));
-    a_.jne(unlinked);
+    a_.jne(exit.refused);
     a_.mov(kTemp0, LODGE_STATE(engine.epoch, 8));
     a_.cmp(kTemp0, field(offsetof(PageLiteral, epoch)));
-    a_.jne(unlinked);
+    a_.jne(exit.refused);
     a_.mov(kTemp0, field(offsetof(PageLiteral, target_page_ip)));
     a_.mov(LODGE_STATE(engine.page_ip, 8), kTemp0);
-    a_.long_().jmp(unlinked);
-    link.jump = reinterpret_cast<u8*>(a_.offset() - 4);
-    a_.bind(unlinked);
-    emit_unlinked(block_.links.size() - 1, target);
-    a_.align(asmjit::AlignMode::kCode, 8);
-    a_.bind(literal);
-    link.literal = reinterpret_cast<u8*>(a_.offset());
-    const PageLiteral empty{kNoPage, 0, 0};
-    a_.embed(&empty, sizeof empty);
 }
 
-void Emitter::emit_unlinked(size_t index, i64 target) {
-    Link& link = *block_.links[index];
+void Emitter::emit_exit_stubs(const Exit& exit) {
+    Link& link = *block_.links[exit.link];
+    link.onward = link.saving = link.jump;
+    if (link.flags.kind != FlagRecipe::Kind::none) emit_exit_saving(exit, link);
+    if (!in_page(exit.target)) a_.bind(exit.refused);
+    if (!in_page(exit.target) && link.flags.kind != FlagRecipe::Kind::none) {
+        emit_recipe(link.flags);
+        emit_save();
+    }
+    a_.bind(exit.unlinked);
     link.unlinked = reinterpret_cast<u8*>(a_.offset());
+    emit_ask(link, exit.target);
+    if (!in_page(exit.target)) emit_literal(exit, link);
+}
+
+void Emitter::emit_exit_saving(const Exit& exit, Link& link) {
+    const Label often = a_.newLabel();
+    a_.bind(exit.saving);
+    link.saving = reinterpret_cast<u8*>(a_.offset());
+    emit_recipe(link.flags);
+    emit_save();
+    a_.mov(kTemp0, imm(reinterpret_cast<u64>(&link)));
+    a_.sub(x86::ptr(kTemp0, static_cast<i32>(offsetof(Link, countdown)), 4), imm(1));
+    a_.js(often);
+    a_.long_().jmp(exit.unlinked);
+    link.onward = reinterpret_cast<u8*>(a_.offset() - 4);
+    a_.bind(often);
+    // A branch to another page has passed its check here.
+    emit_ask(link, exit.target & 0xFFF);
+}
+
+// Leaves for `target` and has the translator look at the link.
+void Emitter::emit_ask(Link& link, i64 target) {
     load_ip(kTemp0, target);
     a_.mov(LODGE_STATE(ip, 8), kTemp0);
     a_.mov(kTemp0, imm(reinterpret_cast<u64>(&link)));
     a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
+}
+
+void Emitter::emit_literal(const Exit& exit, Link& link) {
+    a_.align(asmjit::AlignMode::kCode, 8);
+    a_.bind(exit.literal);
+    link.literal = reinterpret_cast<u8*>(a_.offset());
+    const PageLiteral empty{kNoPage, 0, 0};
+    a_.embed(&empty, sizeof empty);
 }
 
 // --- Direct targets
@@ -144,7 +163,7 @@ i64 Emitter::target_of(const Insn& insn) const {
 // Where code segments are not flat or operands are 16 bits wide, the target may lie outside the segment or wrap around.
 // Then the interpreter executes the branch.
 void Emitter::check_target(const Insn& insn, i64 target) {
-    if (plain_branches() && insn.operand_size >= 4) return;
+    if (!checks_targets(insn)) return;
     const Label cold = cold_label(true);
     load_ip(kTemp0, target);
     if (insn.operand_size == 2) {
@@ -156,13 +175,14 @@ void Emitter::check_target(const Insn& insn, i64 target) {
 }
 
 void Emitter::emit_jump(const Insn& insn) {
-    cold_label(true);
     if (insn.operands[0].kind == OperandKind::relative) {
-        flags_to_memory();
+        if (checks_targets(insn)) flags_to_memory();
         check_target(insn, target_of(insn));
-        return emit_exit(target_of(insn));
+        return emit_exit(target_of(insn), flags_for_exit());
     }
     flags_to_memory();
+    flags_ = Flags::memory;
+    cold_label(true);
     load_indirect_target(insn);
     find_jump();
     take_jump();
@@ -213,24 +233,32 @@ void Emitter::take_jump() {
 void Emitter::emit_conditional(const Insn& insn, unsigned condition) {
     const i64 target = target_of(insn);
     const bool last = index_ + 1 == insns_.size();
-    const bool checked = !(plain_branches() && insn.operand_size >= 4);
-    if (last || checked) flags_to_memory();
-    const Label taken = a_.newLabel();
+    const bool checked = checks_targets(insn);
+    if (checked) flags_to_memory();
+    const FlagRecipe flags = last ? flags_for_exit() : recipe_;
+    u32 jump = kJumpIds[condition];
     if (const u8 bits = deciding_bits(condition); bits && flags_ == Flags::memory) {
         a_.test(state_at(offsetof(CpuState, status) + offsetof(StatusFlags, low), 1), imm(bits));
-        a_.emit(kJump[(condition & 1) ^ 1], taken);
+        jump = kJump[(condition & 1) ^ 1];
     } else {
         want_flags(kArithmeticFlags);
-        a_.emit(kJumpIds[condition], taken);
     }
-    if (!last) {
-        sides_.push_back({taken, index_, target, flags_, checked});
+    if (last && in_page(target) && !checked) {
+        emit_exit(target, flags, jump);
+        emit_exit(offset_after(insn), flags);
+        ended_ = true;
         return;
     }
-    emit_exit(offset_after(insn));
+    const Label taken = a_.newLabel();
+    a_.emit(jump, taken);
+    if (!last) {
+        sides_.push_back({taken, index_, target, flags_, flags, checked});
+        return;
+    }
+    emit_exit(offset_after(insn), flags);
     a_.bind(taken);
     check_target(insn, target);
-    emit_exit(target);
+    emit_exit(target, flags);
     ended_ = true;
 }
 
@@ -246,9 +274,9 @@ void Emitter::emit_loop(const Insn& insn) {
     const Label far = a_.newLabel();
     a_.long_().jmp(far);
     a_.bind(near);
-    emit_exit(insn.opcode == Opcode::LOOP ? offset_after(insn) : target_of(insn));
+    emit_exit(insn.opcode == Opcode::LOOP ? offset_after(insn) : target_of(insn), {});
     a_.bind(far);
-    emit_exit(insn.opcode == Opcode::LOOP ? target_of(insn) : offset_after(insn));
+    emit_exit(insn.opcode == Opcode::LOOP ? target_of(insn) : offset_after(insn), {});
 }
 
 // --- Calls and returns. Nothing is written before every check has passed.
@@ -258,8 +286,8 @@ void Emitter::emit_call(const Insn& insn) {
     const i32 by = -static_cast<i32>(size);
     const bool direct = insn.operands[0].kind == OperandKind::relative;
     const i64 target = target_of(insn);
-    flags_to_memory();
-    flags_ = Flags::memory;
+    if (!direct || checks_targets(insn)) flags_to_memory();
+    release_flags();
     cold_label(true);
     if (direct) {
         check_target(insn, target);
@@ -272,7 +300,7 @@ void Emitter::emit_call(const Insn& insn) {
     load_ip(kTemp1, offset_after(insn));
     a_.mov(slot, sized(kTemp1, size));
     move_stack_pointer(by);
-    if (direct) return emit_exit(target);
+    if (direct) return emit_exit(target, flags_for_exit());
     a_.mov(kTemp0, LODGE_STATE(engine.scratch, 8));
     take_jump();
 }

@@ -86,20 +86,26 @@ bool Emitter::emit_integer(const Insn& insn) {
     }
 }
 
-// How the flags can be had again: from registers alone, when the destination is one and the source is not itself.
-FlagRecipe Emitter::recipe_for(const Insn& insn) const {
+// How the flags can be had again. An operand in memory must have been kept: the result, or first operand of a
+// comparison, or (`source_kept`) the second operand.
+FlagRecipe Emitter::recipe_for(const Insn& insn, bool source_kept) const {
     using Kind = FlagRecipe::Kind;
     FlagRecipe recipe;
     const Operand& first = insn.operands[0];
     const Operand& second = insn.operands[1];
-    if (!is_gpr(first) || high_byte(first.reg, first.size)) return {};
     recipe.size = first.size;
-    recipe.result = first.reg;
-    recipe.registers = static_cast<u16>(1u << first.reg);
-    const bool same = is_gpr(second) && (second.reg & 15) == first.reg;
+    if (is_memory(first)) {
+        recipe.result = kKeptOperand;
+    } else {
+        if (high_byte(first.reg, first.size)) return {};
+        recipe.result = first.reg;
+        recipe.registers = static_cast<u16>(1u << first.reg);
+    }
+    const bool same = is_gpr(first) && is_gpr(second) && (second.reg & 15) == first.reg;
     switch (insn.opcode) {
         case Opcode::ADD:
-            recipe.kind = same ? Kind::none : Kind::add;
+            if (same) return {};
+            recipe.kind = Kind::add;
             break;
         case Opcode::SUB:
             recipe.kind = Kind::sub;
@@ -121,7 +127,6 @@ FlagRecipe Emitter::recipe_for(const Insn& insn) const {
         case Opcode::INC:
         case Opcode::DEC:
             // CF is as it was; the recipe finds it in memory.
-            if (flags_ != Flags::memory && flags_ != Flags::both) return {};
             recipe.kind = insn.opcode == Opcode::INC ? Kind::inc : Kind::dec;
             return recipe;
         default:
@@ -134,9 +139,34 @@ FlagRecipe Emitter::recipe_for(const Insn& insn) const {
     } else if (second.kind == OperandKind::immediate) {
         recipe.immediate = immediate_of(insn, first.size).value();
     } else {
-        return {};
+        if (!source_kept) return {};
+        recipe.other = kKeptOperand;
     }
     return recipe;
+}
+
+// ADD, SUB, AND, OR, XOR, CMP and TEST with a destination in memory: the result is kept, or what is compared.
+void Emitter::emit_binary_to_memory(const Insn& insn, u32 id, const x86::Mem& memory, bool writes) {
+    const Operand& from = insn.operands[1];
+    const unsigned size = insn.operands[0].size;
+    const FlagRecipe recipe = wants_recipe() ? recipe_for(insn) : FlagRecipe{};
+    const bool keeps = recipe.kind != FlagRecipe::Kind::none;
+    const x86::Gp value = sized(kTemp0, size);
+    asmjit::Operand to = memory;
+    if (keeps && !writes) {
+        a_.mov(value, memory);
+        keep_operand(value);
+        to = value;
+    }
+    if (is_gpr(from))
+        a_.emit(id, to, in_register(from.reg, size, kTemp1));
+    else
+        a_.emit(id, to, immediate_of(insn, size));
+    if (keeps && writes) {
+        a_.mov(value, memory);
+        keep_operand(value);
+    }
+    flags_are_set(recipe);
 }
 
 void Emitter::emit_binary(const Insn& insn, u32 id, bool writes, bool carries) {
@@ -146,6 +176,7 @@ void Emitter::emit_binary(const Insn& insn, u32 id, bool writes, bool carries) {
     const u32 wanted = carries ? kFlagCarry : 0;
     if (is_memory(to)) {
         const x86::Mem memory = memory_operand(insn, size, writes);
+        if (!carries) return emit_binary_to_memory(insn, id, memory, writes);
         want_flags(wanted);
         if (is_gpr(from))
             a_.emit(id, memory, in_register(from.reg, size, kTemp1));
@@ -161,7 +192,13 @@ void Emitter::emit_binary(const Insn& insn, u32 id, bool writes, bool carries) {
     else
         source = immediate_of(insn, size);
     want_flags(wanted);
-    const FlagRecipe recipe = recipe_for(insn);
+    const FlagRecipe recipe = wants_recipe() ? recipe_for(insn, true) : FlagRecipe{};
+    if (recipe.other == kKeptOperand) {
+        const x86::Gp loaded = sized(kTemp0, size);
+        a_.emit(Inst::kIdMov, loaded, source);
+        keep_operand(loaded);
+        source = loaded;
+    }
     const bool spilled = !high_byte(to.reg, size) && !is_pinned(to.reg);
     const x86::Gp value = in_register(to.reg, size, kTemp1);  // the register itself when it is pinned
     if (id == Inst::kIdTest && source.isMem())
@@ -176,13 +213,20 @@ void Emitter::emit_unary(const Insn& insn, u32 id, bool sets_flags) {
     const Operand& operand = insn.operands[0];
     const unsigned size = operand.size;
     FlagRecipe recipe;
+    const auto carry_from_memory = [&] {
+        if (!sets_flags) return;
+        if (flags_ == Flags::recipe && carry_in_memory(insn))
+            load_flags(kFlagCarry);
+        else
+            want_flags();
+    };
     if (is_memory(operand)) {
         const x86::Mem memory = memory_operand(insn, size, true);
-        if (sets_flags) want_flags();
+        carry_from_memory();
         a_.emit(id, memory);
     } else {
-        recipe = recipe_for(insn);
-        if (sets_flags) want_flags();
+        if (sets_flags && wants_recipe()) recipe = recipe_for(insn);
+        carry_from_memory();
         if (high_byte(operand.reg, size) || is_pinned(operand.reg)) {
             a_.emit(id, pinned(operand.reg, size));
         } else {
@@ -190,7 +234,10 @@ void Emitter::emit_unary(const Insn& insn, u32 id, bool sets_flags) {
             store_spilled(operand.reg, size, kTemp1);
         }
     }
-    if (sets_flags) flags_are_set(recipe);
+    if (!sets_flags) return;
+    const bool steps = recipe.kind == FlagRecipe::Kind::inc || recipe.kind == FlagRecipe::Kind::dec;
+    if (steps && flags_ == Flags::host) a_.setc(state_at(offsetof(CpuState, status) + offsetof(StatusFlags, low), 1));
+    flags_are_set(recipe);
 }
 
 // IMUL with two or three operands.
@@ -230,26 +277,33 @@ void Emitter::emit_multiply_wide(const Insn& insn) {
 // CF and OF are equal, and the other flags are clear (core/interp/ops_int.cpp).
 void Emitter::set_multiply_flags() {
     if (!insn_flags().exact) return flags_are_set();
+    a_.seto(LODGE_STATE(engine.flag_operand, 1));
+    recipe_ = {};
+    recipe_.kind = FlagRecipe::Kind::multiply;
+    recipe_.size = 1;
+    recipe_.result = kKeptOperand;
+    flags_ = Flags::recipe;
+}
+
+// To CpuState::status. Uses kTemp0 and the flags.
+void Emitter::emit_multiply_status(const x86::Mem& overflow) {
     constexpr i32 kNone = 0x0200, kBoth = 0x0301;  // as StatusFlags has them
-    a_.seto(kTemp0.r8());
-    a_.movzx(kTemp0.r32(), kTemp0.r8());
+    a_.movzx(kTemp0.r32(), overflow);
     a_.imul(kTemp0.r32(), kTemp0.r32(), imm((kBoth - kNone)));
     a_.add(kTemp0.r32(), imm(kNone));
     a_.mov(LODGE_STATE(status, 2), kTemp0.r16());
-    flags_ = Flags::memory;
-    recipe_ = {};
 }
 
 // What would raise #DE, and the rarer signed divisions, are left to the interpreter. The flags stay.
 void Emitter::emit_divide(const Insn& insn) {
     const Operand& from = insn.operands[0];
     const unsigned size = from.size;
+    release_flags();  // first, since it uses kTemp0
     asmjit::Operand source;
     if (is_memory(from))
         source = memory_operand(insn, size, false);
     else
         source = place_of(from.reg, size);
-    release_flags();
     const asmjit::Label cold = cold_label();
     const x86::Gp low = sized(x86::rax, size), high = sized(x86::rdx, size);
     if (insn.opcode == Opcode::DIV) {
@@ -282,9 +336,11 @@ void Emitter::emit_exchange(const Insn& insn) {
         const x86::Gp value = in_register(b->reg, size, kTemp1);
         if (value.id() == kTemp1.id()) {
             // The register is in memory, too: both go through one temporary.
+            a_.lea(kTemp0, memory);
+            const x86::Mem there(kTemp0, 0, size);
             a_.push(x86::rax);
-            a_.mov(sized(x86::rax, size == 1 ? 1 : size), memory);
-            a_.mov(memory, value);
+            a_.mov(sized(x86::rax, size == 1 ? 1 : size), there);
+            a_.mov(there, value);
             a_.mov(kTemp1, x86::rax);
             if (size == 4) a_.mov(kTemp1.r32(), kTemp1.r32());
             a_.pop(x86::rax);

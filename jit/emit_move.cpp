@@ -105,6 +105,11 @@ void Emitter::emit_extend(const Insn& insn, u32 id) {
 
 void Emitter::emit_lea(const Insn& insn) {
     const Operand& to = insn.operands[0];
+    const bool direct = insn.base != kBlockIp && insn.address_size >= 4 && to.size >= 4 && is_pinned(to.reg);
+    if (direct && (insn.base != kNoRegister || insn.index != kNoRegister)) {
+        const unsigned width = std::min<unsigned>(insn.address_size, to.size);
+        return form_address(insn, pinned(to.reg, width));
+    }
     emit_address(insn);
     if (to.size == 4 && !is_pinned(to.reg)) a_.mov(kTemp0.r32(), kTemp0.r32());
     write_register(to.reg, to.size, kTemp0);

@@ -41,15 +41,32 @@ void Emitter::emit_simple_shift(const Insn& insn, u32 id) {
         const x86::Mem memory = memory_operand(insn, size, true);
         want_flags();
         a_.emit(id, memory, count);
-    } else if (high_byte(to.reg, size) || is_pinned(to.reg)) {
-        want_flags();
-        a_.emit(id, pinned(to.reg, size), count);
     } else {
         want_flags();
-        a_.emit(id, in_register(to.reg, size, kTemp1), count);
-        store_spilled(to.reg, size, kTemp1);
+        const bool spilled = !high_byte(to.reg, size) && !is_pinned(to.reg);
+        const x86::Gp value = in_register(to.reg, size, kTemp1);
+        const FlagRecipe recipe = wants_recipe() ? recipe_for_shift(insn) : FlagRecipe{};
+        if (recipe.kind != FlagRecipe::Kind::none) keep_operand(value);
+        a_.emit(id, value, count);
+        if (spilled) store_spilled(to.reg, size, kTemp1);
+        return flags_are_set(recipe);
     }
     flags_are_set();
+}
+
+// From what was shifted, kept. The count is not 0, so that all flags are replaced.
+FlagRecipe Emitter::recipe_for_shift(const Insn& insn) const {
+    using Kind = FlagRecipe::Kind;
+    const Operand& to = insn.operands[0];
+    if (high_byte(to.reg, to.size) || insn_flags().kills != kArithmeticFlags) return {};
+    FlagRecipe recipe;
+    if (insn.opcode == Opcode::SHL) recipe.kind = Kind::shl;
+    if (insn.opcode == Opcode::SHR) recipe.kind = Kind::shr;
+    if (insn.opcode == Opcode::SAR) recipe.kind = Kind::sar;
+    recipe.size = to.size;
+    recipe.result = kKeptOperand;
+    recipe.immediate = static_cast<i64>(insn.immediate & 0xFF);
+    return recipe;
 }
 
 void Emitter::emit_double_shift(const Insn& insn, u32 id) {

@@ -69,19 +69,6 @@ bool compares_strings(Opcode opcode) {
            opcode == Opcode::PCMPISTRM;
 }
 
-// #GP(0) for an operand of 16 bytes that is not aligned (SDM vol. 1, 11.4.1), with these exceptions.
-unsigned alignment_of(const Insn& insn, unsigned size) {
-    switch (insn.opcode) {
-        case Opcode::MOVUPS:
-        case Opcode::MOVUPD:
-        case Opcode::MOVDQU:
-        case Opcode::LDDQU:
-            return 1;
-        default:
-            return size == 16 && !compares_strings(insn.opcode) ? 16 : 1;
-    }
-}
-
 // Bits of the immediate that have a meaning. Of others it is not certain what hosts do.
 u64 immediate_mask(Opcode opcode) {
     switch (opcode) {
@@ -127,6 +114,19 @@ bool is_insertion(Opcode opcode) {
 }
 
 }  // namespace
+
+// #GP(0) for an operand of 16 bytes that is not aligned (SDM vol. 1, 11.4.1), with these exceptions.
+unsigned alignment_of(const Insn& insn, unsigned size) {
+    switch (insn.opcode) {
+        case Opcode::MOVUPS:
+        case Opcode::MOVUPD:
+        case Opcode::MOVDQU:
+        case Opcode::LDDQU:
+            return 1;
+        default:
+            return size == 16 && !compares_strings(insn.opcode) ? 16 : 1;
+    }
+}
 
 bool is_translated_simd(const Insn& insn) {
     if (insn.vector_size || !id_of(insn)) return false;

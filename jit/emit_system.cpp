@@ -165,7 +165,7 @@ void Emitter::emit_access_flag(bool set) {
     if (set == open) {  // as it is; but without SMAP, AC says nothing of the mode
         a_.test(LODGE_STATE(system_flags, 4), imm(kFlagAlignmentCheck));
         a_.emit(set ? x86::Inst::kIdJz : x86::Inst::kIdJnz, cold);
-        return emit_exit(behind);
+        return emit_exit(behind, {});
     }
     a_.test(LODGE_STATE(cr4, 4), imm(kCr4Smap));
     a_.jz(cold);
@@ -173,7 +173,7 @@ void Emitter::emit_access_flag(bool set) {
     a_.mov(place(context_.current_tlb, 8), kTemp0);
     a_.xor_(LODGE_STATE(system_flags, 4), imm(kFlagAlignmentCheck));
     a_.xor_(LODGE_STATE(engine.epoch, 8), imm(kModeOpen));
-    emit_exit(behind);
+    emit_exit(behind, {});
     block_.links.back()->mode ^= kModeOpen;
 }
 

@@ -54,24 +54,34 @@ bool has_implicit_check(Opcode opcode) {
             return false;
     }
 }
-// Whether a native instruction may have to be left to the interpreter, or the block left at it.
-bool may_leave(const Insn& insn) {
-    return (insn.has_memory() && insn.opcode != Opcode::LEA) || is_branch(insn) || touches_stack(insn.opcode) ||
-           has_implicit_check(insn.opcode) || (facts(insn.opcode).can_fault && !fpu_parts(insn));
+// Whether a native instruction may have to be left to the interpreter, or the block left at it. `safe`: not for its
+// accesses.
+bool may_leave(const Insn& insn, bool safe) {
+    const bool accesses = (insn.has_memory() && insn.opcode != Opcode::LEA) || touches_stack(insn.opcode);
+    return (accesses && !safe) || is_branch(insn) || has_implicit_check(insn.opcode) ||
+           (facts(insn.opcode).can_fault && !fpu_parts(insn));
 }
 
 }  // namespace
 
 Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block& block, std::span<const Insn> insns,
                  u32 mode)
-    : a_(assembler), context_(context), block_(block), insns_(insns), mode_(mode) {
+    : a_(assembler), context_(context), block_(block), insns_(insns), mode_(mode), recipe_(block.flags) {
+    if (recipe_.kind != FlagRecipe::Kind::none) flags_ = Flags::recipe;
     std::vector<bool> faults(insns.size());
     native_.resize(insns.size());
     for (size_t i = 0; i < insns.size(); ++i) {
         native_[i] = is_native_in(insns, i, context, mode);
-        faults[i] = !native_[i] || may_leave(insns[i]);
+        faults[i] = !native_[i] || may_leave(insns[i], false);
     }
     flags_of_ = analyse_flags(insns, native_, faults);
+    if (block.tier.hot) {
+        plan_ = plan_accesses(insns, native_, flags_of_, mode, block.tier.single, block.tier.plain);
+        group_cells_.resize(plan_.groups.size());
+        for (size_t i = 0; i < insns.size(); ++i)
+            faults[i] = !native_[i] || may_leave(insns[i], plan_.is_safe(i, insns[i].has_memory()));
+        flags_of_ = analyse_flags(insns, native_, faults);
+    }
     block_.fallbacks = std::make_unique<Fallback[]>(insns.size());
     plan_fpu();
 }
@@ -84,9 +94,9 @@ void Emitter::emit() {
         emit_insn(i);
     }
     if (!ended_) {
-        flags_to_memory();
+        const FlagRecipe flags = flags_for_exit();
         emit_x87_record(insns_.size());
-        emit_exit(static_cast<i64>(block_.page_offset()) + block_.bytes);
+        emit_exit(static_cast<i64>(block_.page_offset()) + block_.bytes, flags);
     }
     block_.hot_size = static_cast<u32>(a_.offset());
     emit_cold();
@@ -128,10 +138,12 @@ void Emitter::emit_insn(size_t index) {
     if (cold_.size() == cold_before) return;
     Cold& cold = cold_.back();
     cold.flags_to_host = flags_ == Flags::host || flags_ == Flags::both;
+    cold.operand_unkept = insn_flags().kills && has_kept_operand(recipe_);
     a_.bind(cold.resume);
 }
 
 bool Emitter::translate(const Insn& insn) {
+    if (flags_ == Flags::recipe && wanted_flags() && !carry_in_memory(insn)) recompute_flags();
     protect_recipe();
     keep_x87_operand(index_);
     if (index_ + 1 == insns_.size() && is_branch(insn)) emit_x87_record(index_);
@@ -166,7 +178,8 @@ Label Emitter::cold_label(bool leave) {
     cold.entry = a_.newLabel();
     cold.resume = a_.newLabel();
     cold.index = index_;
-    cold.leave = leave;
+    // What was checked for instructions behind this one may not hold after the interpreter.
+    cold.leave = leave || (block_.tier.hot && plan_.is_used_behind(index_));
     cold.recipe_needed = flags_ == Flags::recipe;
     cold.recipe = recipe_;
     cold_.push_back(cold);
@@ -175,8 +188,9 @@ Label Emitter::cold_label(bool leave) {
 
 void Emitter::emit_cold() {
     flags_ = Flags::memory;
-    for (size_t i = 0; i < sides_.size(); ++i) emit_side(sides_[i]);
+    for (const Side& side : sides_) emit_side(side);
     emit_stack_misses();
+    emit_cell_misses();
     for (const Cold& cold : cold_) {
         a_.bind(cold.entry);
         if (cold.recipe_needed) {
@@ -185,29 +199,47 @@ void Emitter::emit_cold() {
         }
         emit_call_fallback(cold.index, cold.leave);
         if (cold.leave) continue;
+        if (cold.operand_unkept) {
+            emit_exit_behind(cold.index);
+            continue;
+        }
         reload_fpu(cold.index + 1);
         if (cold.flags_to_host) emit_load();
         a_.jmp(cold.resume);
     }
+    for (const Exit& exit : exits_) emit_exit_stubs(exit);
     emit_fpu_loads();
     emit_spent();
+}
+
+// The interpreter has executed the instruction and put the flags into memory; the code behind it would take them from
+// an operand that only the code before it keeps. So what follows is another block's.
+void Emitter::emit_exit_behind(size_t index) {
+    a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count - static_cast<i32>(index) - 1));
+    const Insn& insn = insns_[index];
+    emit_exit(offset_after(insn), {});
 }
 
 // What was charged for the instructions behind the branch is given back.
 void Emitter::emit_side(const Side& side) {
     a_.bind(side.entry);
-    if (side.flags == Flags::host) emit_save();
+    const bool saved = side.flags != Flags::host;
+    if (!saved && side.recipe.kind == FlagRecipe::Kind::none) emit_save();
     emit_x87_record(side.index);
     if (side.checked) {
         index_ = side.index;
         check_target(insns_[side.index], side.target);
     }
     a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count - static_cast<i32>(side.index) - 1));
-    emit_exit(side.target);
+    emit_exit(side.target, saved ? FlagRecipe{} : side.recipe);
 }
 
 void Emitter::emit_spent() {
     a_.bind(spent_);
+    if (block_.flags.kind != FlagRecipe::Kind::none) {
+        emit_recipe(block_.flags);
+        emit_save();
+    }
     a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count));
     load_ip(kTemp0, static_cast<i64>(block_.page_offset()));
     a_.mov(LODGE_STATE(ip, 8), kTemp0);
@@ -217,8 +249,8 @@ void Emitter::emit_spent() {
 
 void Emitter::finish() {
     for (const auto& link : block_.links) {
-        link->jump = block_.code + reinterpret_cast<u64>(link->jump);
-        link->unlinked = block_.code + reinterpret_cast<u64>(link->unlinked);
+        for (u8** at : {&link->jump, &link->onward, &link->saving, &link->unlinked})
+            *at = block_.code + reinterpret_cast<u64>(*at);
         if (link->literal) link->literal = block_.code + reinterpret_cast<u64>(link->literal);
     }
 }

@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "core/cpu/cpu.h"
+#include "core/decode/decoder.h"
+#include "jit/access_plan.h"
 #include "jit/analysis.h"
 #include "jit/block.h"
 #include "jit/mode.h"
@@ -33,6 +35,8 @@ struct EmitterContext {
     i32 attention = 0, interrupt_line = 0, kernel_gs_base = 0, tsc_offset = 0, tsc_aux = 0;
     i32 current_tlb = 0, supervisor_tlb = 0, open_tlb = 0;
     const TickAnchor* ticks = nullptr;  // of the guest's clock
+    // For the accesses of a hot block.
+    std::span<AccessCell> cells;
 };
 
 inline bool is_gpr(const Operand& operand) {
@@ -45,16 +49,8 @@ inline bool is_memory(const Operand& operand) {
 // Neither accesses nor changes anything that a guest can see.
 bool does_nothing(Opcode opcode);
 
-// How the flags of the last instruction that set them can be had again from registers.
-struct FlagRecipe {
-    enum class Kind : u8 { none, compare, test, add, sub, logic, inc, dec, neg };
-    Kind kind = Kind::none;
-    u8 size = 0;
-    u8 result = 0;  // register: the destination, or the first operand of a comparison
-    u8 other = kNoRegister;
-    i64 immediate = 0;  // when there is no other register
-    u16 registers = 0;  // that must not have changed since, one bit each
-};
+// What the address of the instruction's memory operand must be a multiple of (emit_simd.cpp).
+unsigned alignment_of(const Insn& insn, unsigned size);
 
 class Emitter {
   public:
@@ -65,6 +61,9 @@ class Emitter {
     void emit();
     // Makes addresses of offsets, once it is known that the code lies at block.code.
     void finish();
+
+    // The block is hot, and there were too few cells.
+    bool failed() const { return failed_; }
 
     // Whether the instruction is translated to host code in this mode.
     static bool is_native(const Insn& insn, const EmitterContext& context, u32 mode);
@@ -91,11 +90,18 @@ class Emitter {
         bool recipe_needed = false;
         FlagRecipe recipe;
         bool flags_to_host = false;
+        bool operand_unkept = false;  // for the recipe that the code behind the instruction has
     };
     // An access that found another page in the TLB's stack cell.
     struct StackMiss {
         asmjit::Label entry, resume, cold;
         unsigned size;  // bytes
+    };
+    // An access whose cell does not cover it.
+    struct CellMiss {
+        asmjit::Label entry, retry, cold;
+        const AccessCell* cell = nullptr;
+        x86::Mem linear;  // the address, if it is not in kTemp0
     };
     // The side of a branch that is taken out of the middle of the block.
     struct Side {
@@ -103,7 +109,15 @@ class Emitter {
         size_t index = 0;
         i64 target = 0;
         Flags flags = Flags::memory;
+        FlagRecipe recipe;
         bool checked = false;  // the target needs a check
+    };
+    // What lies behind the block for a direct branch.
+    struct Exit {
+        asmjit::Label saving, unlinked;
+        asmjit::Label refused, literal;  // of one to another page: it is not good here
+        size_t link = 0;
+        i64 target = 0;
     };
 
     // Host code behind the block that loads parts of the FPU's state (fpu_transfer.h).
@@ -124,6 +138,7 @@ class Emitter {
     bool translate(const Insn& insn);
     void emit_cold();
     void emit_side(const Side& side);
+    void emit_exit_behind(size_t index);
     void emit_spent();
     void emit_call_fallback(size_t index, bool leave);
     const Insn& insn() const { return insns_[index_]; }
@@ -148,6 +163,14 @@ class Emitter {
     u32 wanted_flags() const;
     // All flags to CpuState: before the interpreter, and at the end of the block.
     void flags_to_memory();
+    // At the end of the block: what a direct branch leaves with. None: the flags are in memory.
+    FlagRecipe flags_for_exit();
+    // Where a recipe's operand is.
+    static asmjit::Operand recipe_operand(u8 reg, unsigned size);
+    // Keeps an operand for a recipe if anybody may want the flags after this instruction.
+    bool wants_recipe() const { return insn_flags().exact; }
+    void keep_operand(const x86::Gp& value);
+    bool carry_in_memory(const Insn& insn) const;
     // The instruction has set the host's flags.
     void flags_are_set(const FlagRecipe& recipe = {});
     void protect_recipe();
@@ -170,6 +193,7 @@ class Emitter {
     // --- Memory (emitter_memory.cpp)
     // The effective address of the memory operand, cut to the address size, in kTemp0. Uses kTemp1.
     void emit_address(const Insn& insn);
+    void form_address(const Insn& insn, const x86::Gp& to);
     // The host's address of an operand of `size` bytes, checked: kTemp0. Uses kTemp1 and the flags.
     x86::Mem memory_operand(const Insn& insn, unsigned size, bool write, unsigned alignment = 1);
     // The offset in kTemp0 becomes a checked host address.
@@ -178,6 +202,16 @@ class Emitter {
     x86::Mem checked_on_stack(unsigned size);
     x86::Mem stack_cell_field(size_t field) const;
     void emit_stack_misses();
+    // In hot blocks: as above, by a cell of the access's own, or of its group.
+    x86::Mem planned(const PlannedAccess& access, const x86::Gp& base, i32 displacement, unsigned size, bool write);
+    void check_group(const PlannedAccess& access, const x86::Gp& base);
+    x86::Mem checked_by_cell(const Insn& insn, unsigned size, bool write, unsigned alignment);
+    x86::Mem checked_index_by_cell(const Insn& insn, AccessCell& cell, unsigned alignment, unsigned size);
+    bool has_own_cell(const Insn& insn) const;
+    void emit_cell_check(const AccessCell& cell, const asmjit::Label& retry, const x86::Mem& linear);
+    void test_alignment(unsigned size, unsigned alignment);
+    AccessCell* new_cell(u64 insns, unsigned reach, bool write);
+    void emit_cell_misses();
     // `size` bytes at rSP + displacement: the host's address in kTemp0. Uses kTemp1.
     x86::Mem stack_slot(i32 displacement, unsigned size, bool write);
     x86::Mem stack_slot_at(const x86::Gp& pointer, i32 displacement, unsigned size, bool write);
@@ -188,10 +222,12 @@ class Emitter {
     // --- Integer (emit_int.cpp, emit_shift.cpp)
     bool emit_integer(const Insn& insn);
     void emit_binary(const Insn& insn, u32 id, bool writes, bool carries);
+    void emit_binary_to_memory(const Insn& insn, u32 id, const x86::Mem& memory, bool writes);
     void emit_unary(const Insn& insn, u32 id, bool sets_flags);
     void emit_multiply(const Insn& insn);
     void emit_multiply_wide(const Insn& insn);
     void set_multiply_flags();
+    void emit_multiply_status(const x86::Mem& overflow);
     void emit_divide(const Insn& insn);
     void emit_exchange(const Insn& insn);
     void emit_exchange_add(const Insn& insn);
@@ -203,8 +239,9 @@ class Emitter {
     void emit_carry(const Insn& insn);
     bool emit_shift(const Insn& insn);
     void emit_simple_shift(const Insn& insn, u32 id);
+    FlagRecipe recipe_for_shift(const Insn& insn) const;
     void emit_double_shift(const Insn& insn, u32 id);
-    FlagRecipe recipe_for(const Insn& insn) const;
+    FlagRecipe recipe_for(const Insn& insn, bool source_kept = false) const;
 
     // --- Moves (emit_move.cpp)
     bool emit_move(const Insn& insn);
@@ -287,16 +324,22 @@ class Emitter {
     void emit_loop(const Insn& insn);
     void emit_call(const Insn& insn);
     void emit_return(const Insn& insn);
-    // Leaves for the instruction at this offset from the page's start, linked when possible.
-    void emit_exit(i64 target);
-    void emit_exit_within_page(i64 target);
-    void emit_exit_to_page(i64 target);
-    void emit_unlinked(size_t link, i64 target);
+    // Leaves for the instruction at this offset from the page's start, linked when possible; within the page by this
+    // jump.
+    void emit_exit(i64 target, const FlagRecipe& flags, u32 jump = x86::Inst::kIdJmp);
+    void emit_page_check(const Exit& exit);
+    void emit_exit_stubs(const Exit& exit);
+    void emit_exit_saving(const Exit& exit, Link& link);
+    void emit_ask(Link& link, i64 target);
+    void emit_literal(const Exit& exit, Link& link);
+    // An instruction that may cross into the next page is as good as one there.
+    static bool in_page(i64 target) { return target >= 0 && target <= static_cast<i64>(kPageSize - kLongestInsn); }
     // The target in kTemp1: its entry of the jump cache in kTemp0, else to the cold code.
     void load_indirect_target(const Insn& insn);
     void find_jump();
     void take_jump();
     void load_ip(const x86::Gp& to, i64 offset);
+    bool checks_targets(const Insn& insn) const { return !plain_branches() || insn.operand_size < 4; }
     // Checks a direct branch's target as the mode needs it. Everything else is in memory already.
     void check_target(const Insn& insn, i64 target);
     i64 target_of(const Insn& insn) const;
@@ -318,7 +361,13 @@ class Emitter {
     FlagRecipe recipe_;
     std::vector<Cold> cold_;
     std::vector<Side> sides_;
+    std::vector<Exit> exits_;
     std::vector<StackMiss> stack_misses_;
+    // Of a hot block.
+    AccessPlan plan_;
+    std::vector<AccessCell*> group_cells_;  // null: not checked yet
+    std::vector<CellMiss> cell_misses_;
+    bool failed_ = false;
     // One entry per instruction, and one for the end.
     std::vector<u8> fpu_from_;            // parts used natively from there to the next call of the interpreter
     std::vector<X87Record> x87_records_;  // before it

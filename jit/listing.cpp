@@ -31,6 +31,7 @@ void write_listing(std::FILE* out, const Block& block, std::span<const u8> guest
     const u32 mode = static_cast<u32>(block.key & ((1u << kModeBits) - 1));
     std::fprintf(out, "block %lx mode %04x: %u instructions, %u bytes of guest code, %u of host code at %p\n",
                  block.backing, mode, block.count, block.bytes, block.size, static_cast<const void*>(block.code));
+    if (block.general) std::fprintf(out, "  a version that begins with a recipe for the flags\n");
     list_host(out, capstone, block, 0, block.starts.empty() ? block.size : block.starts[0]);
     size_t offset = 0;
     for (size_t i = 0; i < block.starts.size() && offset < guest.size(); ++i) {

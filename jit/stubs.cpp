@@ -14,6 +14,10 @@ const u8* fall_back(Translator* translator, const Fallback* fallback) {
     return translator->fall_back(*fallback);
 }
 
+bool refill_cell(Translator* translator, AccessCell* cell, u64 linear) {
+    return translator->refill(*cell, linear);
+}
+
 void load_registers(x86::Assembler& a) {
     for (unsigned reg = 0; reg < 16; ++reg)
         if (is_pinned(reg)) a.mov(x86::gpq(kHostOfGuest[reg]), gpr_in_state(reg, 8));
@@ -129,6 +133,32 @@ void emit_find_stack(x86::Assembler& a, const Tlb& tlb, unsigned size) {
     a.ret();
 }
 
+// XMM registers alone can be lost in C++ code that does not calculate with floating-point numbers.
+void emit_refill_cell(x86::Assembler& a) {
+    const x86::Gp kept[] = {x86::rax, x86::rcx, x86::rdx, x86::rsi, x86::rdi, x86::r8, x86::r9, kTemp0};
+    constexpr i32 kVectorBytes = 16 * 16, kFrame = kVectorBytes + 8;  // aligned, with the return address
+    const asmjit::Label call = a.newLabel(), unsaved = a.newLabel();
+    for (const x86::Gp& reg : kept) a.push(reg);
+    a.sub(x86::rsp, kFrame);
+    a.cmp(LODGE_STATE(engine.sse_loaded, 1), imm(0));
+    a.je(call);
+    for (i32 i = 0; i < 16; ++i) a.movaps(x86::ptr(x86::rsp, 16 * i), x86::xmm(static_cast<u32>(i)));
+    a.bind(call);
+    a.mov(x86::rdi, LODGE_STATE(engine.engine, 8));
+    a.mov(x86::rsi, kTemp1);
+    a.mov(x86::rdx, kTemp0);
+    a.mov(x86::rax, imm(reinterpret_cast<u64>(&refill_cell)));
+    a.call(x86::rax);
+    a.cmp(LODGE_STATE(engine.sse_loaded, 1), imm(0));
+    a.je(unsaved);
+    for (i32 i = 0; i < 16; ++i) a.movaps(x86::xmm(static_cast<u32>(i)), x86::ptr(x86::rsp, 16 * i));
+    a.bind(unsaved);
+    a.add(x86::rsp, kFrame);
+    a.cmp(x86::al, imm(1));  // carry: it was false
+    for (size_t i = std::size(kept); i-- > 0;) a.pop(kept[i]);
+    a.ret();
+}
+
 }  // namespace
 
 Stubs make_stubs(CodeMemory& memory, const Tlb& tlb) {
@@ -155,6 +185,8 @@ Stubs make_stubs(CodeMemory& memory, const Tlb& tlb) {
     emit_find_stack(a, tlb, 4);
     stubs.find_stack_8 = begin();
     emit_find_stack(a, tlb, 8);
+    stubs.refill_cell = begin();
+    emit_refill_cell(a);
     a.bind(stores.sse);
     emit_store_sse(a);
     a.bind(stores.x87);

@@ -30,6 +30,9 @@ struct Stubs {
     // the page is no stack, or the access may leave it.
     const u8* find_stack_4 = nullptr;
     const u8* find_stack_8 = nullptr;
+    // Called with a linear address in r10 and an AccessCell in r11, changes r11 and the flags. Carry clear: the cell
+    // now covers the bytes there.
+    const u8* refill_cell = nullptr;
     u64 bytes = 0;  // of code memory used
 };
 

@@ -14,12 +14,22 @@ namespace lodge::jit {
 namespace {
 
 constexpr unsigned kMostInBlock = 64;
+// A branch that leaves with a recipe gets a version of its target after so many times.
+constexpr i32 kOften = 200;
+constexpr size_t kMostVersions = 8;
+// No version: ask again much later.
+constexpr i32 kVeryOften = 0x7FFFFFFF;
 // Before each block's code lies a pointer to the block, so that the jump cache need not hold both.
 constexpr u64 kHeaderBytes = 16;
 constexpr u64 kAlignment = 16;
 
 u64 aligned(u64 bytes) {
     return (bytes + kAlignment - 1) & ~(kAlignment - 1);
+}
+// More than a block of so many instructions takes.
+u64 room_for(unsigned instructions) {
+    constexpr u64 kMostPerInsn = 512, kMostPerBlock = 1024;
+    return aligned(kHeaderBytes + instructions * kMostPerInsn + kMostPerBlock);
 }
 u64 page_of(const Block& block) {
     return block.backing / kPageSize;
@@ -71,7 +81,7 @@ i32 from_state(const Cpu& cpu, const void* field) {
 }  // namespace
 
 Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, const Options& options) {
-    auto memory = CodeMemory::create(options.code_bytes);
+    auto memory = CodeMemory::create(options.code_bytes, u64{kRegions} * kCellsPerRegion * sizeof(AccessCell));
     if (!memory) return memory.error();
     std::unique_ptr<Translator> translator(new Translator(cpu, options, std::move(*memory)));
     if (options.jit_dump.empty()) return translator;
@@ -89,7 +99,9 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       stubs_(make_stubs(*memory_, cpu.tlb())),
       jumps_(kJumpEntries, kNoJump),
       crossings_(kCrossings),
-      free_(memory_->begin() + aligned(stubs_.bytes)) {
+      free_(memory_->begin() + aligned(stubs_.bytes)),
+      cell_owners_(kRegions * kCellsPerRegion),
+      windows_(cpu.memory().memfd()) {
     cpu_.set_code_cache(this);
     if (options_.perf_map) perf_map_.reset(std::fopen(("/tmp/perf-" + std::to_string(getpid()) + ".map").c_str(), "w"));
     cpu_.state.engine.engine = reinterpret_cast<u64>(this);
@@ -97,6 +109,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
 }
 
 Translator::~Translator() {
+    cpu_.forget_cells();
     write_listings();
 }
 
@@ -116,7 +129,11 @@ void Translator::write_listings() {
     std::FILE* out = std::fopen(options_.listing.c_str(), "w");
     if (!out)
         return cpu_.log().write(LogChannel::cpu, LogLevel::error, "%s: cannot be written", options_.listing.c_str());
-    blocks_.visit([&](const Block& block) { write_listing(out, block, code_bytes(block)); });
+    blocks_.visit([&](const Block& block) {
+        const std::vector<u8> guest = code_bytes(block);
+        write_listing(out, block, guest);
+        for (const auto& version : block.versions) write_listing(out, *version, guest);
+    });
     std::fclose(out);
 }
 
@@ -127,6 +144,7 @@ u64 Translator::epoch() const {
 ExitReason Translator::run(u64 instructions) {
     end_ = cpu_.state.retired + instructions;
     wanted_ = nullptr;
+    bool spent = false;  // translated code has run, and it may be the budget that has ended it
     for (;;) {
         if (cpu_.state.retired >= end_) return ExitReason::budget;
         if (const u32 attention = cpu_.attention.load(std::memory_order_relaxed)) [[unlikely]] {
@@ -142,11 +160,20 @@ ExitReason Translator::run(u64 instructions) {
         Block* block = find();
         if (!block) continue;
         if (block->count > end_ - cpu_.state.retired) {
+            if (spent) sample(*block);
+            spent = false;
             interpret(nullptr);
             continue;
         }
-        if (wanted_) link(*wanted_, *block);
+        if (wanted_ && !link(*wanted_, *block)) continue;
         enter(*block);
+        if (options_.by_block) return ExitReason::budget;
+        spent = true;
+        if (!missing_.empty()) give_up_cells();
+        if (windows_.wants_room()) {
+            cpu_.forget_cells();
+            windows_.make_room();
+        }
     }
 }
 
@@ -213,6 +240,7 @@ Block* Translator::find_crossing() {
     const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
     const u64 in_page = kPageSize - linear % kPageSize;
     if (in_page >= kLongestInsn) return nullptr;
+    // Behind the segment's end not even the page is looked at.
     if (!cpu_.code64() && cpu_.state.ip + in_page > cpu_.state.segment(Segment::cs).limit) return nullptr;
     const u8* memory = cpu_.memory().backing().data();
     const u8* first = cpu_.fetch_pointer(linear);
@@ -242,7 +270,7 @@ Block* Translator::find_crossing() {
     insn = Insn{};
     if (decode(bytes, size, insn) != DecodeStatus::ok) return nullptr;
     place_insn(insn, 0, 0, cpu_.model());
-    return translate({&insn, 1}, backing, key, second_page);
+    return translate({&insn, 1}, backing, key, second_page, {});
 }
 
 bool Translator::lies_in_segment(const Block& block) const {
@@ -251,6 +279,7 @@ bool Translator::lies_in_segment(const Block& block) const {
 
 void Translator::enter(Block& block) {
     EngineState& engine = cpu_.state.engine;
+    if (options_.by_block) end_ = cpu_.state.retired + block.count;  // the next one does not fit
     engine.remaining = static_cast<i64>(end_ - cpu_.state.retired);
     engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
     ++counters_.entries;
@@ -312,15 +341,14 @@ Block* Translator::find_or_translate(u64 backing) {
     const u32 mode = static_cast<u32>(cpu_.state.engine.epoch & ((1u << kModeBits) - 1));
     const u64 key = backing << kModeBits | mode;
     Block* block = blocks_.find(key);
-    return block ? block : translate(backing, key);
+    return block ? block : translate(backing, key, {.tier = {.hot = options_.samples == 0}});
 }
 
-Block* Translator::translate(u64 backing, u64 key) {
-    const u32 mode = mode_of(key);
+Block* Translator::translate(u64 backing, u64 key, const Form& form) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    const auto insns = decode_block(page, mode, cpu_.model());
+    const auto insns = decode_block(page, mode_of(key), cpu_.model());
     if (insns.empty()) return nullptr;
-    return translate(insns, backing, key, Block::kInOnePage);
+    return translate(insns, backing, key, Block::kInOnePage, form);
 }
 
 EmitterContext Translator::emitter_context() const {
@@ -342,64 +370,171 @@ EmitterContext Translator::emitter_context() const {
     return context;
 }
 
-Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page) {
+Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Form& form) {
     auto owned = std::make_unique<Block>();
     Block& block = *owned;
     block.key = key;
     block.backing = backing;
+    block.flags = form.flags;
+    block.general = form.general;
     block.second_page = second_page;
+    block.tier = form.tier;
     block.count = static_cast<u16>(insns.size());
     block.bytes = static_cast<u16>(insns.back().block_offset + insns.back().length);
-    u8* at = reserve(aligned(kHeaderBytes + block.count * kMostCodePerInsn + kMostCodePerBlock));
+    if (!emit(block, insns))
+        return form.tier.hot && !form.general ? translate(insns, backing, key, second_page, {}) : nullptr;
+
+    for (const auto& link : block.links) link->countdown = kOften;
+    block.region = region_;
+    regions_[region_].push_back(&block);
+    cells_used_[region_] += static_cast<u32>(block.cells.size());
+    for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = &block;
+    tell_perf(block);
+    ++counters_.translated_blocks;
+    counters_.hot_blocks += block.tier.hot;
+    counters_.translated_instructions += block.count;
+    counters_.code_bytes += block.size;
+    if (form.general) return form.general->versions.emplace_back(std::move(owned)).get();
+    add_to_page(block, page_of(block));
+    if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
+    return blocks_.insert(key, std::move(owned));
+}
+
+bool Translator::emit(Block& block, std::span<const Insn> insns) {
+    u8* at = reserve(room_for(block.count));
     block.code = at + kHeaderBytes;
+    AccessCell* cells = reinterpret_cast<AccessCell*>(memory_->data()) + region_ * kCellsPerRegion;
+    EmitterContext context = emitter_context();
+    context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
     asmjit::CodeHolder code;
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
     EmissionErrors errors;
     code.setErrorHandler(&errors);
     x86::Assembler assembler(&code);
-    const EmitterContext context = emitter_context();
-    Emitter emitter(assembler, context, block, insns, mode_of(key));
+    Emitter emitter(assembler, context, block, insns, mode_of(block.key));
     emitter.emit();
     emitter.finish();
     if (errors.seen()) {
         ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
                          "a block stays interpreted, since it cannot be encoded: %s", errors.message().c_str());
-        return nullptr;
+        return false;
     }
+    if (emitter.failed()) return false;
     const asmjit::CodeBuffer& buffer = code.textSection()->buffer();
     block.size = static_cast<u32>(buffer.size());
     store<Block*>(memory_->writable(at), &block);
     std::memcpy(memory_->writable(block.code), buffer.data(), buffer.size());
     free_ = at + aligned(kHeaderBytes + buffer.size());
+    return true;
+}
 
-    add_to_page(block, page_of(block));
-    if (block.crosses() && block.second_page != page_of(block)) add_to_page(block, block.second_page);
-    block.region = region_;
-    regions_[region_].push_back(&block);
-    tell_perf(block);
-    ++counters_.translated_blocks;
-    counters_.translated_instructions += block.count;
-    counters_.code_bytes += block.size;
-    return blocks_.insert(key, std::move(owned));
+// --- Hot blocks
+
+void Translator::sample(Block& block) {
+    if (block.tier.hot || block.crosses() || ++block.samples != options_.samples) return;
+    if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
+}
+
+// What leads to the block's old code, in the jump cache too, is outdated.
+void Translator::translate_again(Block& block, const Tier& tier) {
+    const u64 backing = block.backing, key = block.key;
+    remove_from_pages(block);
+    drop(block);
+    cpu_.next_fetch_epoch();
+    cpu_.state.engine.epoch = epoch();
+    translate(backing, key, {.tier = tier});
+}
+
+size_t Translator::number_of(const AccessCell& cell) const {
+    return static_cast<size_t>(&cell - reinterpret_cast<const AccessCell*>(memory_->data()));
+}
+
+bool Translator::refill(AccessCell& cell, u64 linear) {
+    ++counters_.cell_misses;
+    const u64 tag = cell.tag, span = cell.span;
+    if (cell.windowed) {
+        use_window(linear);
+        if ((linear & kPageMask) + cell.reach > kPageSize) use_window(linear + kPageSize);
+    }
+    const bool filled = cpu_.tlb().fill_cell(cell, linear);
+    const bool has_grown = filled && span && tag - cell.tag < cell.span;
+    if (!has_grown && ++cell.misses == kMissesAtOnce) look_at_misses(cell);
+    return filled;
+}
+
+// Gives the page's TLB entry its address in a window.
+void Translator::use_window(u64 linear) {
+    Tlb& tlb = cpu_.tlb();
+    const u64 page = linear & ~kPageMask;
+    const TlbEntry& entry = tlb.entry(page);
+    if (entry.read_tag != page || tlb.alias(page)) return;
+    const u64 space = cpu_.state.cr0 & kCr0Pg ? cpu_.state.cr3 : 0;
+    const u64 backing = (entry.host_page - reinterpret_cast<u64>(cpu_.memory().backing().data())) / kPageSize;
+    u64 host = windows_.find(space, page, backing);
+    if (!host) {
+        const u64 retired = end_ - static_cast<u64>(cpu_.state.engine.remaining);
+        if (mapped_views_ >= kFirstViews + retired / kInsnsPerView) return;
+        host = windows_.map(space, page, backing);
+        if (!host) return;
+        ++mapped_views_;
+    }
+    ++views_;
+    tlb.set_alias(page, host);
+}
+
+// Too many misses: first the accesses are given windows, then the cell is given up, unless it is still getting better.
+void Translator::look_at_misses(AccessCell& cell) {
+    cell.misses = 0;
+    Block* owner = cell_owners_[number_of(cell)];
+    if (!owner) return;
+    const u64 retired = end_ - static_cast<u64>(cpu_.state.engine.remaining);
+    for (CellUse& use : owner->cells) {
+        if (use.cell != &cell) continue;
+        const u64 insns = (retired - use.since) / kMissesAtOnce;
+        if (cell.windowed && insns < kWorth && use.views == views_ && ++use.strikes == kMostStrikes)
+            missing_.push_back(&cell);
+        cell.windowed |= use.since != 0 && insns < kRare;
+        use.since = retired;
+        use.views = views_;
+    }
+}
+
+// Groups are taken apart first.
+void Translator::give_up_cells() {
+    std::vector<AccessCell*> missing;
+    missing.swap(missing_);
+    for (const AccessCell* cell : missing) {
+        Block* owner = cell_owners_[number_of(*cell)];
+        if (!owner) continue;
+        const auto use = std::find_if(owner->cells.begin(), owner->cells.end(),
+                                      [&](const CellUse& candidate) { return candidate.cell == cell; });
+        Block& whole = owner->general ? *owner->general : *owner;
+        Tier tier = whole.tier;
+        const bool group = (use->insns & (use->insns - 1)) != 0;
+        (group ? tier.single : tier.plain) |= use->insns;
+        ++counters_.cells_given_up;
+        translate_again(whole, tier);
+    }
 }
 
 // --- Links
 
-void Translator::set_jump(const Link& link, const u8* target) {
-    store<i32>(memory_->writable(link.jump), static_cast<i32>(target - (link.jump + 4)));
+void Translator::set_jump(const u8* jump, const u8* target) {
+    store<i32>(memory_->writable(jump), static_cast<i32>(target - (jump + 4)));
 }
 
-void Translator::link(Link& link, Block& target) {
-    if (link.mode != mode_of(target.key)) return;
+bool Translator::link(Link& link, Block& target) {
+    if (link.mode != mode_of(target.key)) return true;
     const bool same_page = page_of(*link.from) == page_of(target);
-    if (!link.literal && (!same_page || target.crosses())) return;
+    if (!link.literal && (!same_page || target.crosses())) return true;
+    if (link.to == &target && link.countdown < 0) return link_version(link, target);
     if (link.to != &target) {
         if (link.to) unlink(link);
         link.to = &target;
         target.incoming.push_back(&link);
-        set_jump(link, target.code);
+        set_jump(link.onward, target.code);
         ++counters_.links;
     }
     if (link.literal) {
@@ -407,13 +542,43 @@ void Translator::link(Link& link, Block& target) {
         const PageLiteral literal{engine.page_ip, engine.epoch, jump_entry(cpu_.state.ip).page_ip};
         store(memory_->writable(link.literal), literal);
     }
+    return true;
+}
+
+bool Translator::link_version(Link& link, Block& target) {
+    const unsigned region = region_;
+    reserve(room_for(target.count));
+    if (region_ != region) return false;
+    Block* version = version_of(target, link.flags);
+    link.countdown = version ? kOften : kVeryOften;
+    if (!version) return true;
+    link.version = version;
+    version->incoming.push_back(&link);
+    set_jump(link.jump, version->code);
+    return true;
+}
+
+Block* Translator::version_of(Block& target, const FlagRecipe& flags) {
+    for (const auto& version : target.versions)
+        if (version->flags == flags) return version.get();
+    if (target.crosses() || target.versions.size() == kMostVersions) return nullptr;
+    ++counters_.versions;
+    return translate(target.backing, target.key, {.tier = target.tier, .flags = flags, .general = &target});
 }
 
 void Translator::unlink(Link& link) {
-    set_jump(link, link.unlinked);
+    if (link.version) unlink_version(link);
+    set_jump(link.onward, link.unlinked);
     if (link.literal) store<u64>(memory_->writable(link.literal), kNoPage);
     std::erase(link.to->incoming, &link);
     link.to = nullptr;
+}
+
+void Translator::unlink_version(Link& link) {
+    set_jump(link.jump, link.saving);
+    std::erase(link.version->incoming, &link);
+    link.version = nullptr;
+    link.countdown = kOften;
 }
 
 // --- Dropping blocks
@@ -440,15 +605,33 @@ void Translator::remove_from_pages(const Block& block) {
         if (const auto found = pages_.find(page); found != pages_.end()) std::erase(found->second, &block);
 }
 
+// A block goes with its versions, or a version alone.
 void Translator::drop(Block& block) {
-    while (!block.incoming.empty()) unlink(*block.incoming.back());
+    while (!block.versions.empty()) drop(*block.versions.back());
+    while (!block.incoming.empty()) {
+        Link& link = *block.incoming.back();
+        block.general ? unlink_version(link) : unlink(link);
+    }
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
     store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
+    for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = nullptr;
     std::erase(regions_[block.region], &block);
-    buried_.push_back(blocks_.take(block.key));
+    bury(block);
     ++counters_.dropped_blocks;
+}
+
+void Translator::bury(Block& block) {
+    if (!block.general) {
+        buried_.push_back(blocks_.take(block.key));
+        return;
+    }
+    auto& versions = block.general->versions;
+    const auto found =
+        std::find_if(versions.begin(), versions.end(), [&](auto& version) { return version.get() == &block; });
+    buried_.push_back(std::move(*found));
+    versions.erase(found);
 }
 
 void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
@@ -488,11 +671,14 @@ void Translator::evict_region(unsigned region) {
               kNoJump);  // their code is about to be overwritten, also that of dropped ones
     if (regions_[region].empty()) return;
     ++counters_.evictions;
-    for (Block* block : std::vector<Block*>(regions_[region])) {
-        remove_from_pages(*block);
-        drop(*block);
+    while (!regions_[region].empty()) {
+        Block& block = *regions_[region].back();
+        if (!block.general) remove_from_pages(block);
+        drop(block);
     }
     buried_.clear();
+    cpu_.forget_cells();
+    cells_used_[region] = 0;
     cpu_.next_fetch_epoch();
     cpu_.state.engine.epoch = epoch();
 }
@@ -514,7 +700,12 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"blocks dropped", counters_.dropped_blocks},
         {"blocks refused by the assembler", counters_.refused_blocks},
         {"regions evicted", counters_.evictions},
+        {"hot blocks", counters_.hot_blocks},
+        {"cell misses", counters_.cell_misses},
+        {"cells given up", counters_.cells_given_up},
+        {"pages mapped in windows", mapped_views_},
         {"links made", counters_.links},
+        {"versions of blocks made", counters_.versions},
         {"entries into translated code", counters_.entries},
         {"cold blocks interpreted", counters_.cold_blocks},
         {"instructions stepped", counters_.steps},

@@ -23,6 +23,7 @@
 #include "jit/code_memory.h"
 #include "jit/jit_dump.h"
 #include "jit/stubs.h"
+#include "jit/windows.h"
 
 namespace lodge::jit {
 
@@ -33,18 +34,24 @@ class Translator final : public Executor, private CodeCache {
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
         u32 hot = 16;                    // executions of a block in the interpreter before it is translated
-        std::string listing;             // write what translated code looks like to this file in the end
-        bool perf_map = false;           // name translated code for perf, in /tmp/perf-PID.map
-        std::string jit_dump;            // the same with the code itself, in this folder (jit/jit_dump.h)
+        u32 samples = 3;        // times that a block is found running before it is translated for speed; 0: at once
+        bool by_block = false;  // run() comes back at the end of every translated block, which stay unlinked
+        std::string listing;    // write what translated code looks like to this file in the end
+        bool perf_map = false;  // name translated code for perf, in /tmp/perf-PID.map
+        std::string jit_dump;   // the same with the code itself, in this folder (jit/jit_dump.h)
     };
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
         u64 entries = 0;                            // from here into translated code
         u64 links = 0;                              // made
+        u64 versions = 0;                           // made of blocks, for branches that leave with a recipe
         std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
         u64 cold_blocks = 0;                        // runs of the interpreter's blocks
         u64 steps = 0;                              // of single instructions
         u64 refused_blocks = 0;                     // by the assembler: there should be none
+        u64 hot_blocks = 0;                         // translated for speed
+        u64 cell_misses = 0;                        // of their accesses
+        u64 cells_given_up = 0;                     // that missed too often
         u64 evictions = 0, dropped_blocks = 0;
     };
 
@@ -59,6 +66,9 @@ class Translator final : public Executor, private CodeCache {
     // instruction; null, nowhere for now; else at that code.
     const u8* fall_back(const Fallback& fallback);
     static inline const u8* const kGoOn = reinterpret_cast<const u8*>(1);
+
+    // For the stubs: makes the cell cover the bytes at `linear`, if it can.
+    bool refill(AccessCell& cell, u64 linear);
 
   private:
     struct JumpEntry {
@@ -80,9 +90,9 @@ class Translator final : public Executor, private CodeCache {
     Block* find();
     Block* find_or_translate(u64 backing);
     // Null: the interpreter does as well.
-    Block* translate(u64 backing, u64 key);
+    Block* translate(u64 backing, u64 key, const Form& form);
     // `second_page`: see Block.
-    Block* translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page);
+    Block* translate(std::span<const Insn> insns, u64 backing, u64 key, u64 second_page, const Form& form);
     struct Extent {
         unsigned offset, length;
     };
@@ -91,6 +101,15 @@ class Translator final : public Executor, private CodeCache {
     void remove_from_pages(const Block& block);
     EmitterContext emitter_context() const;
     std::vector<u8> code_bytes(const Block& block) const;
+    // Writes the code of `block`, of which the rest is known. False: refused.
+    bool emit(Block& block, std::span<const Insn> insns);
+    // The block is about to run while the budget is spent.
+    void sample(Block& block);
+    void translate_again(Block& block, const Tier& tier);
+    void look_at_misses(AccessCell& cell);
+    void use_window(u64 linear);
+    void give_up_cells();
+    size_t number_of(const AccessCell& cell) const;
     bool still_good(JumpEntry& entry);
     bool lies_in_segment(const Block& block) const;
     // The one instruction at state.ip, when it crosses a page; null: to be stepped.
@@ -98,10 +117,15 @@ class Translator final : public Executor, private CodeCache {
     u64 next_page(u64 linear) const;
     void enter(Block& block);
     void interpret(Interpreter::Block* block);
-    void link(Link& link, Block& target);
+    // False: room was made for a version: the target and the jump cache's entries may be gone.
+    bool link(Link& link, Block& target);
+    bool link_version(Link& link, Block& target);
+    Block* version_of(Block& target, const FlagRecipe& flags);
     void unlink(Link& link);
-    void set_jump(const Link& link, const u8* target);
+    void unlink_version(Link& link);
+    void set_jump(const u8* jump, const u8* target);
     void drop(Block& block);
+    void bury(Block& block);
     u8* reserve(u64 bytes);
     void tell_perf(const Block& block);
     void write_listings();
@@ -111,8 +135,14 @@ class Translator final : public Executor, private CodeCache {
     static constexpr unsigned kRegions = 16;
     static constexpr unsigned kCrossings = 4096;
     static constexpr u8 kHotCrossing = 8;
-    // Bounds of what the emitter writes.
-    static constexpr u64 kMostCodePerInsn = 512, kMostCodePerBlock = 1024;
+    static constexpr unsigned kCellsPerRegion = 4096;
+    // Misses of a cell that are looked at together; the instructions that each must be worth for it to be kept, and for
+    // it to do without a window.
+    static constexpr u32 kMissesAtOnce = 64;
+    static constexpr u64 kWorth = 200, kRare = 5000;
+    static constexpr u8 kMostStrikes = 4;
+    // Pages may be mapped in windows so often, and once more per so many instructions.
+    static constexpr u64 kFirstViews = 4096, kInsnsPerView = 100000;
 
     Cpu& cpu_;
     Options options_;
@@ -128,7 +158,14 @@ class Translator final : public Executor, private CodeCache {
     std::vector<u8> crossings_;  // how often instructions that cross a page were stepped, by a hash
     std::vector<Block*> regions_[kRegions];
     u8* free_ = nullptr;
+    // By region of code: cells in use, from the first.
+    std::array<u32, kRegions> cells_used_{};
+    std::vector<Block*> cell_owners_;   // by number of the cell; null: dropped
+    std::vector<AccessCell*> missing_;  // cells that miss too often, to be given up
     unsigned region_ = 0;
+    Windows windows_;
+    u64 views_ = 0;  // that TLB entries were given, and those of them for which pages were mapped
+    u64 mapped_views_ = 0;
     Counters counters_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
     std::unique_ptr<JitDump> jit_dump_;

@@ -71,6 +71,7 @@ void Cpu::init() {
     waiting_for_startup_ = false;
     pending_dr6 = 0;
     fault_.reset();
+    fault_in_new_context_ = false;
     attention.store(attention.load() & kAttentionKick);
     update_interrupt_attention();
     flush_tlb(true);
@@ -160,6 +161,10 @@ void Cpu::flush_tlb(bool global_too) {
     next_user_generation();
     if (global_too || local_supervisor_code_) next_supervisor_generation();
     mode_changed();
+}
+
+void Cpu::forget_cells() {
+    for (Tlb* tlb : {&supervisor_tlb_, &open_tlb_, &user_tlb_}) tlb->forget_cells();
 }
 
 void Cpu::invalidate_page(u64 linear) {

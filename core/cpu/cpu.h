@@ -196,6 +196,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     }
     // The table for the current rights, as long as the mode does not change (mode_changed).
     const Tlb& tlb() const { return *tlb_; }
+    Tlb& tlb() { return *tlb_; }
+    // In every table: before cells, or host addresses given by set_alias(), go away.
+    void forget_cells();
     // The table in use is that of a supervisor who may touch the user's pages although CR4.SMAP is set.
     bool user_pages_are_open() const { return tlb_ == &open_tlb_; }
     // Alignment is checked: no access may go through the table.

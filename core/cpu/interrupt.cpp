@@ -28,10 +28,10 @@ void Cpu::deliver_fault() {
 // SDM vol. 3, table 6-5 "Conditions for Generating a Double Fault".
 void Cpu::deliver_fault_as(bool trap) {
     current = nullptr;
-    fault_in_new_context_ = false;
     PendingFault fault = *fault_;
     for (;;) {
         fault_.reset();
+        fault_in_new_context_ = false;  // state.ip is right as it is
         const std::optional<u32> error = fault.has_error ? std::optional<u32>(fault.error) : std::nullopt;
         // Faults set RF in the saved flags so that a code breakpoint on the instruction does not come again; after the
         // breakpoint itself that is for its handler to do (SDM vol. 3, 2.3 "RF").

@@ -95,7 +95,8 @@ constexpr u32 kMxcsrMask = 0xFFFF;
 // What the translator's code (jit/) keeps beside the state, to reach it through the same register. Not part of a saved
 // state: it means something only while translated code runs.
 struct EngineState {
-    i64 remaining = 0;  // instructions of the budget not yet charged
+    i64 remaining = 0;     // instructions of the budget not yet charged
+    u64 flag_operand = 0;  // from which the flags can be had again (jit/flag_recipe.h)
     u64 page_ip = 0;  // IP of the first byte of the page that the running block lies in; modulo 2^32 but in 64-bit code
     u64 epoch = 0;    // what links between pages were made for: generation and mode
     u64 jump_cache = 0;  // address of the table of indirect targets

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <vector>
 
 #include "core/base/types.h"
 #include "core/memory/physical_memory.h"
@@ -30,6 +31,22 @@ struct StackCell {
     u64 span = 0;
     u64 host_page = 0;
 };
+
+// What one place of translated code knows about the memory that it accesses: a run of pages that lie side by side in
+// the host's memory, every one of them in the table for this kind of access. All of `reach` bytes from `linear` on may
+// be accessed, at `linear` + `delta`, when linear - tag < span. It holds only as long as the pages' entries do.
+struct AccessCell {
+    u64 tag = 0;
+    u64 span = 0;  // 0: nothing is known
+    u64 delta = 0;
+    u16 reach = 1;
+    bool write = false;
+    bool logged = false;  // the table knows of it
+    // For the translator: misses, and whether they are worth another address of the page (jit/windows.h).
+    u16 misses = 0;
+    bool windowed = false;
+};
+static_assert(sizeof(AccessCell) == 32);
 
 // A page whose accesses cannot go through host memory: a device's, or one that is watched. Only the walk is spared.
 struct SlowPage {
@@ -72,11 +89,29 @@ class alignas(kPageSize) Tlb {
     // Forgets the right to write through this host page (an address in the backing, 4096-aligned).
     void forbid_writes(const u8* host_page);
 
+    // Makes `cell` good for the bytes at `linear`, as long as nothing above says otherwise. False: not all of their
+    // pages have entries for this kind of access, or they do not lie side by side.
+    bool fill_cell(AccessCell& cell, u64 linear);
+    // The same page lies at `host`, too, where it has other neighbours: for cells, as long as the entry stays.
+    void set_alias(u64 linear, u64 host) { aliases_[index(linear)] = host; }
+    u64 alias(u64 linear) const { return aliases_[index(linear)]; }  // 0: none
+    // Neither cells nor aliases are to be used any longer.
+    void forget_cells();
+
   private:
     void invalidate(unsigned index);
     void clear_slow_pages() { slow_pages_.fill({}); }
+    static u64 page_of(const TlbEntry& entry, unsigned index);
+    bool is_good(u64 page, bool write) const;
+    u64 host_of(u64 page) const;  // as cells have it
+    void clear_cells();
+    u64 run_begin(const AccessCell& cell, u64 page);
+    u64 run_end(const AccessCell& cell, u64 page);
+    void clear_cells_of(u64 page, bool writing_only);
 
     static constexpr unsigned kSlowPages = 16;
+    // So many pages are looked at on either side when a cell is filled.
+    static constexpr unsigned kMostNeighbours = 64;
 
     StackCell stack_cell_;  // filled by the translator's code
     std::array<TlbEntry, kEntries> entries_;
@@ -86,6 +121,9 @@ class alignas(kPageSize) Tlb {
     std::array<bool, kEntries> filled_{};
     std::array<u16, kEntries> log_{};
     unsigned logged_ = 0;
+    std::array<u64, kEntries> aliases_{};    // of the entries' host pages
+    std::vector<AccessCell*> cells_;         // that are filled
+    std::array<bool, kEntries> in_cells_{};  // the entry's page may be part of one
     // Around all large pages filled since the last clear(), for the lower and the upper half of the linear addresses.
     struct Range {
         u64 first = ~u64{0}, last = 0;

@@ -233,9 +233,9 @@ enum class Outcome : u8 { done, faulted, interrupted };
 
 // How many elements may pass between two looks at `attention`.
 constexpr u64 kElementsPerLook = 4096;
-// How many runs or single elements before the engine returns: a fraction of a millisecond of single elements, a few
-// milliseconds of whole pages.
-constexpr u64 kStepsPerTurn = 4096;
+// How many elements before the engine returns: a millisecond of a device's, microseconds of memory. Not runs, whose length
+// depends on what an engine watches.
+constexpr u64 kElementsPerTurn = 16384;
 
 inline bool interrupted(const Cpu& cpu) {
     constexpr u32 kComesBetween =
@@ -253,16 +253,17 @@ Outcome repeat_steps(Cpu& cpu, Step step) {
     u64 count = get_gpr<Address>(cpu, kRcx);
     const u64 elements_per_look = looks_at_each(cpu) ? 1 : kElementsPerLook;
     u64 until_look = elements_per_look;
-    u64 turn = kStepsPerTurn;
+    u64 turn = kElementsPerTurn;
     bool ended = false;
     while (count != 0 && !ended) {
-        const u64 done = step(cpu.flag(kFlagTrap) ? 1 : count, ended);
+        const u64 done = step(cpu.flag(kFlagTrap) ? 1 : std::min(count, turn), ended);
         if (done == 0) return Outcome::faulted;
         count -= done;
         set_gpr<Address>(cpu, kRcx, static_cast<Address>(count));
-        if (--turn == 0) {
+        turn -= done;
+        if (turn == 0) {
             cpu.request_attention(kAttentionKick);
-            turn = kStepsPerTurn;
+            turn = kElementsPerTurn;
             until_look = 0;
         }
         if (done < until_look && !cpu.stop) {

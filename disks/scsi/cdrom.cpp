@@ -92,13 +92,13 @@ void CdRom::disc_changed(bool present) {
     set_medium(present ? disc_ : std::nullopt);
     event_ = present ? Event::new_medium : Event::removal;
     position_ = 0;
-    if (present) attention(kMediumMayHaveChanged);
 }
 
 void CdRom::change_disc(std::optional<Medium> disc) {
     disc_ = disc;
     tray_open_ = false;
     disc_changed(disc_.has_value());
+    if (disc_) attention(kMediumMayHaveChanged);
 }
 
 void CdRom::request_eject() {
@@ -113,7 +113,8 @@ void CdRom::unit_reset(Reset kind) {
     set_medium(disc_);
 }
 
-// MMC-6 6.44. The drive turns when it must: starting and stopping are nothing to it.
+// MMC-6 6.44. The drive turns when it must: starting and stopping are nothing to it. A tray that comes back with the
+// disc it went out with is no news, or the guest that has just closed it would find its next read refused.
 void CdRom::start_stop(Task& task) {
     constexpr u8 kPowerConditions = 0xF0, kLoadEject = 0x02, kStart = 0x01;
     const u8 byte = cdb(task)[4];

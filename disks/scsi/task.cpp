@@ -54,7 +54,11 @@ void Task::state(StateIo& io) {
     if (sound) return;
     io.fail("a SCSI task cannot be");
     need_ = Need::aborted;
+    started_ = true;
     piece_ = position_ = 0;
+    buffer_ = {};
+    medium_ = {};
+    command_.attribute = TaskAttribute::simple;
 }
 
 }  // namespace lodge::scsi

@@ -106,6 +106,9 @@ bool Unit::refused(Task& task) {
         fail(task, knows_code(bytes[0]) ? Sense::invalid_cdb(1, 4) : Sense::illegal(kInvalidOperationCode));
     } else if (bytes[operation->length - 1u] & kNormalAca) {
         fail(task, Sense::invalid_cdb(static_cast<u16>(operation->length - 1), 2));
+    } else if (!(flags & Operation::kDespiteReservation) &&
+               reservations_.conflicts(task.command().nexus, flags & Operation::kReads)) {
+        finish(task, Status::reservation_conflict);
     } else if (flags & Operation::kNeedsMedium) {
         const std::optional<Sense> why = not_ready();
         if (why) fail(task, *why);
@@ -256,10 +259,20 @@ void Unit::clear_task_set(Nexus nexus) {
     abort([](const Task&) { return true; });
 }
 
+void Unit::NexusState::forget() {
+    attentions.clear();
+    sense.reset();
+    prevents_removal = false;
+}
+
 void Unit::reset(Reset kind) {
     abort([](const Task&) { return true; });
-    for (auto& [number, nexus] : nexuses_) nexus = {};
-    if (kind == Reset::power_on) nexuses_.clear();
+    for (auto& [number, nexus] : nexuses_) nexus.forget();
+    reservations_.end_reserve();
+    if (kind == Reset::power_on) {
+        nexuses_.clear();
+        reservations_.clear();
+    }
     mode_pages_.reset();
     echo_.clear();
     unit_reset(kind);
@@ -268,7 +281,8 @@ void Unit::reset(Reset kind) {
 
 void Unit::nexus_lost(Nexus nexus) {
     abort_task_set(nexus);
-    nexuses_[nexus] = {};
+    reservations_.release(nexus);
+    nexus_state(nexus).forget();
     attention_to(nexus, kNexusLossOccurred);
 }
 
@@ -301,6 +315,7 @@ void Unit::state(StateIo& io, std::string_view name) {
     io.section(name, 1, [&] {
         mode_pages_.state(io);
         io.blob("echo", echo_, kEchoBytes);
+        io.section("reservations", 1, [&] { reservations_.state(io); });
         u32 count = static_cast<u32>(nexuses_.size());
         io.field("nexuses", count);
         if (io.loading()) nexuses_.clear();

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "disks/scsi/mode_pages.h"
+#include "disks/scsi/reservations.h"
 #include "disks/scsi/task.h"
 #include "disks/scsi/task_set.h"
 
@@ -46,7 +47,7 @@ struct Operation {
     // Flags.
     static constexpr u8 kDespiteAttention = 0x01;    // runs while a unit attention waits (SAM-4 5.14)
     static constexpr u8 kDespiteReservation = 0x02;  // never in conflict with a reservation
-    static constexpr u8 kReads = 0x04;               // in conflict only with Exclusive Access
+    static constexpr u8 kReads = 0x04;               // in conflict with exclusive access, not with exclusive writing
     static constexpr u8 kNeedsMedium = 0x08;         // fails while the unit is not ready
     static constexpr u8 kExclusive = 0x10;           // no other task runs meanwhile
 
@@ -117,6 +118,9 @@ class Unit {
     void reset(Reset kind);
     // The initiator port has gone: its tasks, its reservation, its sense. If it comes back it is told.
     void nexus_lost(Nexus nexus);
+    // How an initiator port is called (SPC-4 7.6.4), for PERSISTENT RESERVE IN; without it the nexus's number is taken
+    // for its address on a parallel bus.
+    void set_transport_id(Nexus nexus, std::vector<u8> id) { nexus_state(nexus).transport_id = std::move(id); }
     // What a target with several units has, for REPORT LUNS; in the form of SAM-4 4.6.7.
     void set_luns(std::vector<u64> luns) { luns_ = std::move(luns); }
 
@@ -182,6 +186,13 @@ class Unit {
     void attention_to_others(Nexus nexus, SenseCode code);
     void attention_to(Nexus nexus, SenseCode code);
 
+    // RESERVE, RELEASE and PERSISTENT RESERVE, for the tables of types that have them; in unit_reservations.cpp.
+    void reserve(Task& task);
+    void release(Task& task);
+    void persistent_reserve_in(Task& task);
+    void persistent_reserve_out(Task& task);
+    void persistent_reserve_out_end(Task& task);
+
     void set_medium(std::optional<Medium> medium) { medium_ = medium; }
     ModePages& mode_pages() { return mode_pages_; }
     const ModePages& mode_pages() const { return mode_pages_; }
@@ -195,6 +206,8 @@ class Unit {
         std::vector<SenseCode> attentions;  // each once, in order
         std::optional<Sense> sense;         // of the last command, for REQUEST SENSE
         bool prevents_removal = false;
+        std::vector<u8> transport_id;  // the owner's to set again after loading a state
+        void forget();
     };
     static constexpr u32 kMostNexuses = 65536;
     static constexpr size_t kMostAttentions = 16;
@@ -246,6 +259,7 @@ class Unit {
     std::optional<Medium> medium_;
     ModePages mode_pages_;
     std::map<Nexus, NexusState> nexuses_;
+    Reservations reservations_;
     std::vector<u8> echo_;  // WRITE BUFFER's, for READ BUFFER
     TaskSet tasks_;
     std::deque<Task*> ready_;

@@ -20,12 +20,17 @@ def disk_arguments(specification):
     with open(path, "rb") as file:
         image_format = "vpc" if file.read(8) == b"conectix" else "raw"
     snapshot = "on" if "mode=shared" in properties else "off"
-    return ["-drive", f"file={path},format={image_format},if=ide,snapshot={snapshot}"]
+    drive = f"file={path},format={image_format},snapshot={snapshot}"
+    if "bus=scsi" not in properties:
+        return ["-drive", f"{drive},if=ide"]
+    unit = next((value[5:] for value in properties if value.startswith("unit=")), "0")
+    return ["-drive", f"{drive},if=none,id=scsi{unit}", "-device", f"scsi-hd,drive=scsi{unit},scsi-id={unit}"]
 
 
 def qemu_arguments(options):
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=single", "-M", "pc", "-m", str(options.memory), "-nodefaults",
                "-vga", "std", "-display", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
+    command += ["-device", "lsi53c895a"] if any("bus=scsi" in disk for disk in options.disk) else []
     for disk in options.disk:
         command += disk_arguments(disk)
     for name in ("kernel", "initrd", "append"):

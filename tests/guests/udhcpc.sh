@@ -6,6 +6,7 @@ case $1 in
         ip addr flush dev "$interface"
         ip addr add "$ip/$subnet" broadcast + dev "$interface"
         [ -z "${router:-}" ] || ip route replace default via "${router%% *}"
+        mkdir -p /etc
         : > /etc/resolv.conf
         for server in ${dns:-}; do
             echo "nameserver $server" >> /etc/resolv.conf

@@ -63,9 +63,8 @@ std::unique_ptr<BareMachine> BareMachine::create(const EngineChoice& choice, con
     made->memory_ = std::move(*memory);
     made->memory_->map(0, kMemorySize, 0, true);
     made->memory_->map(kHandlers, kHandlersSize, kHandlers, false);
-    // UD2 wherever nothing else lies: who goes astray does not wander through zeros.
     const std::span<u8> backing = made->memory_->backing();
-    for (u64 at = kLowSize; at < kMemorySize; at += 2) store<u16>(backing.data() + at, 0x0B0F);
+    std::fill(backing.begin(), backing.end(), kNoInstruction);
     std::copy(handlers.begin(), handlers.end(), backing.begin() + kHandlers);
     made->memory_->touched(0, kMemorySize);
     made->cpu_ = std::make_unique<Cpu>(made->log_, *made->memory_, made->devices_.ports(), made->clock_, model);

@@ -20,6 +20,7 @@
 %define ENTRIES     0x4100
 %define BREAKPOINTS 0x4200      ; 16 linear addresses
 %define CONDITIONS  0x4240      ; 16 values of DR7
+%define POINTERS    0x42C0      ; 16 offsets of data
 %define COUNTS      0x4400
 %define MXCSRS      0x4280      ; 4 values
 %define RESUME      0x38000
@@ -80,12 +81,24 @@ common16:
     je no_fpu16
     cmp bl, 16
     je x87_error16
+    cmp bl, 12
+    jb skip16
+    mov ebx, esi                    ; the registers that lead to data
+    and ebx, 7
+    mov eax, [POINTERS + ebx * 4]
+    mov [bp + 20], eax
+    mov eax, [POINTERS + ebx * 4 + 4]
+    mov [bp + 8], eax
+    mov eax, [POINTERS + ebx * 4 + 8]
+    mov [bp + 4], eax
 skip16:
     mov bx, [bp + F_IP]
     and bx, OFFSETS
     mov ax, RESUME >> 4
     mov es, ax
     movzx ax, [es:bx]
+    test ax, ax
+    jz redirect16
     add ax, bx
     and ax, OFFSETS
 set_ip16:
@@ -206,6 +219,8 @@ services16:
     mov eax, [rBP + F_IP]
     and eax, OFFSETS
     movzx ecx, byte [RESUME + rAX]
+    test ecx, ecx
+    jz .redirect
     add eax, ecx
     and eax, OFFSETS
 .set_ip:                            ; EAX: offset in the code
@@ -351,6 +366,20 @@ services16:
     jmp .done
 %endmacro
 
+; The registers that lead to data do so again.
+%macro mend_pointers 0
+    mov ebx, esi
+    shr ebx, 4
+    and ebx, 7
+    load_signed rAX, [POINTERS + rBX * 4]
+    mov [rBP + F_BX], rAX
+    load_signed rAX, [POINTERS + rBX * 4 + 4]
+    mov [rBP + F_SI], rAX
+    load_signed rAX, [POINTERS + rBX * 4 + 8]
+    mov [rBP + F_BP], rAX
+    load_signed rDI, [POINTERS + rBX * 4 + 12]
+%endmacro
+
 ; EAX: linear, below 2 GiB. rDX: the address of its page table entry, if it is in one of the two windows of the
 ; arena; else goes to %1. Changes ECX.
 %macro find_entry 1
@@ -441,6 +470,10 @@ double_fault32:                     ; 0x9540, a task of its own: gives the other
 %define rDX edx
 %define rSI esi
 %define rBP ebp
+%define rDI edi
+%define F_SI 8
+%define F_BP 12
+%define F_BX 16
 %define WORD_SIZE 4
 %define F_VECTOR 32
 %define F_IP 40
@@ -496,6 +529,7 @@ common32:
 .wide_stack:
     dispatch
 .protection:
+    mend_pointers
     test esi, 6
     jz .stack
     test esi, 2
@@ -618,6 +652,10 @@ sysenter64:                         ; 0xB520
 %define rDX rdx
 %define rSI rsi
 %define rBP rbp
+%define rDI rdi
+%define F_SI 0
+%define F_BP 8
+%define F_BX 16
 %define WORD_SIZE 8
 %define F_VECTOR 48
 %define F_IP 64
@@ -673,6 +711,15 @@ common64:
     mov [rbp + F_SP], rcx
     jmp .skip
 .protection:
+    mend_pointers
+    load_signed r8, [POINTERS + rbx * 4 + 16]
+    load_signed r9, [POINTERS + rbx * 4 + 20]
+    load_signed r10, [POINTERS + rbx * 4 + 24]
+    load_signed r12, [POINTERS + rbx * 4 + 28]
+    mov r11, r8
+    mov r13, r9
+    mov r14, r10
+    mov r15, r12
     test esi, 6
     jz .stack
     test esi, 2

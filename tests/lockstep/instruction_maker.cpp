@@ -41,7 +41,7 @@ unsigned welcome(const Insn& insn, bool supervisor) {
     if (is_one_of(opcode, {MOV_CR, MOV_DR, MOV_TR, WRMSR, LLDT, SWAPGS, WRFSBASE, WRGSBASE}))
         return supervisor ? 3 : 30;
     if (is_one_of(opcode, {UD0, UD1, UD2, RDPMC, INT1, INVD, WBINVD, VMCALL, MONITOR, MWAIT})) return 10;
-    if (is_one_of(opcode, {HLT, BOUND, INTO})) return 40;
+    if (is_one_of(opcode, {HLT, BOUND, INTO, DIV, IDIV})) return 20;
     if (is_one_of(opcode, {MOV_SEG, POP_SEG, LDS, LES, LFS, LGS, LSS})) return 10;
     if (is_one_of(opcode, {PUSH, POP, PUSHA, POPA, POPF, ENTER, LEAVE})) return 30;
     if (is_one_of(opcode, {LDMXCSR, FLDCW, FRSTOR, FXRSTOR, FLDENV, XRSTOR})) return 15;
@@ -130,6 +130,8 @@ void InstructionMaker::draw_address32(Draft& draft, const Surroundings& around, 
     draft.displacement_size = mod == 1 ? 1 : mod == 2 ? 4 : 0;
     draft.displacement = static_cast<i64>(random_.below(256)) - 128;
     if (mod == 2 && random_.chance(70)) draft.displacement = static_cast<i64>(random_.below(0x2000)) - 0x1000;
+    // Most operands of SSE must be aligned.
+    if (draft.row->opcode > FRSTOR && random_.chance(85)) draft.displacement &= ~i64{15};
     if (base & 8) draft.rex = true, draft.rex_bits |= 1;
     if ((base & 7) != 4 && random_.chance(70)) {
         draft.modrm = static_cast<u8>(mod << 6 | reg << 3 | (base & 7));
@@ -229,9 +231,9 @@ bool InstructionMaker::writes_kept(const Insn& insn, u32 kept) const {
 
 bool InstructionMaker::is_wanted(const Insn& insn, const Surroundings& around) {
     const bool exists = has_feature(model_, required_feature(insn));
-    if (!exists && !random_.chance(4)) return false;
+    if (!exists && !random_.chance(1)) return false;
     if (!random_.chance(welcome(insn, around.supervisor))) return false;
-    if (facts(insn.opcode).privileged && !around.supervisor && !random_.chance(15)) return false;
+    if (facts(insn.opcode).privileged && !around.supervisor && !random_.chance(5)) return false;
     return !writes_kept(insn, around.kept) || random_.chance(2);
 }
 

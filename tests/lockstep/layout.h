@@ -49,8 +49,11 @@ constexpr u64 kStackBase16 = 0x30000;
 constexpr u64 kRandom = 0x4000, kPageTableBase = 0x4004, kEntryShift = 0x4008, kRoots = 0x400C, kUserStackTop = 0x4014,
               kKernelStackTop = 0x4018, kAliasHome = 0x401C, kCr0Toggles = 0x4020, kCr4Toggles = 0x4024,
               kFlagToggles = 0x4028, kTableBDistance = 0x402C, kHomes = 0x4040, kEntries = 0x4100,
-              kBreakpoints = 0x4200, kConditions = 0x4240, kMxcsrs = 0x4280, kCounts = 0x4400;
+              kBreakpoints = 0x4200, kConditions = 0x4240, kMxcsrs = 0x4280, kPointers = 0x42C0, kCounts = 0x4400;
 constexpr unsigned kEntryCount = 64;
+
+// 0F 0F and anything: #UD wherever one begins to read.
+constexpr u8 kNoInstruction = 0x0F;
 
 // Software interrupts from kServices on are the handlers' services.
 constexpr u8 kInterrupts = 0x20, kServices = 0x40;

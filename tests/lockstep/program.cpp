@@ -46,7 +46,7 @@ class ProgramMaker {
     void make_piece(unsigned index, unsigned items);
     void make_item(unsigned depth);
     void make_plain();
-    void make_skip(unsigned depth);
+    void make_skip();
     void make_loop(unsigned depth);
     void make_call();
     void make_indirect();
@@ -223,16 +223,17 @@ void ProgramMaker::draw_schedule() {
     static constexpr u64 kLongest[] = {1, 4, 20, 20, 100, 100, 400, 400, 2000, 2000, 2000, 10000, 10000, 30000};
     p.longest_step = kLongest[random_.below(std::size(kLongest))];
     p.shortest_step = random_.chance(50) ? 1 : std::max<u64>(1, p.longest_step / 2);
-    p.instructions = 5000 + random_.below(random_.chance(20) ? 150000 : 30000);
+    p.instructions = 5000 + random_.below(random_.chance(20) ? 300000 : 60000);
     if (p.longest_step < 20) p.instructions = std::min<u64>(p.instructions, 4000);
     p.events = random_.chance(30) ? 0 : static_cast<unsigned>(random_.below(400));
     p.schedule = random_();
 }
 
-// UD2 where nothing lies: who goes astray does not wander through zeros.
+// Where nothing lies, there is no instruction: who goes astray does not wander through zeros.
 void ProgramMaker::fill_gaps() {
     const auto fill = [&](u64 from, u64 to) {
-        for (u64 at = from; at < to; at += 2) store<u16>(program_.memory.data() + at, 0x0B0F);
+        std::fill(program_.memory.begin() + static_cast<i64>(from), program_.memory.begin() + static_cast<i64>(to),
+                  kNoInstruction);
     };
     fill(kCode, kCode + kCodeSize);
     fill(kVariables + 0x1000, kHandlers);
@@ -439,6 +440,7 @@ void ProgramMaker::make_variables() {
         }
         put(kConditions + i * 4, i < 6 ? 0x400 : conditions | enabled | 0x400 | (i == 15 ? kDr7GeneralDetect : 0));
     }
+    for (unsigned i = 0; i < 16; ++i) put(kPointers + i * 4, data_pointer());
     for (unsigned i = 0; i < 4; ++i)
         put(kMxcsrs + i * 4, i < 2 ? 0x1F80 : (random_() & 0xFFC0) | (random_.chance(70) ? 0x1F80 : 0));
 }
@@ -448,7 +450,7 @@ void ProgramMaker::make_variables() {
 u64 ProgramMaker::data_pointer() {
     const u64 pick = random_.below(100);
     u64 linear = kData + 0x800 + random_.below(kDataSize - 0x1000);
-    if (pick < 60) linear &= ~u64{15};
+    if (pick < 80) linear &= ~u64{15};
     if (pick >= 88) linear = (linear & ~u64{0xFFF}) + 0x1000 - random_.below(24);  // across pages
     const bool pages = program_.paging != Paging::none;
     if (pages && pick % 8 == 0 && !is16() && program_.mode != Mode::based32) linear += kAliasWindow;
@@ -538,7 +540,7 @@ void ProgramMaker::make_plain() {
 }
 
 // Some items that a branch leaves out.
-void ProgramMaker::make_skip(unsigned depth) {
+void ProgramMaker::make_skip() {
     begin();
     const bool counts = random_.chance(8);
     put({counts ? 0xE0u + static_cast<unsigned>(random_.below(4)) : 0x70u + static_cast<unsigned>(random_.below(16)),
@@ -546,7 +548,6 @@ void ProgramMaker::make_skip(unsigned depth) {
     const u32 from = at_;
     for (u64 i = 1 + random_.below(5); i > 0; --i) make_plain();
     if (at_ < kCodeSize) code()[from - 1] = static_cast<u8>(at_ - from);
-    (void)depth;
 }
 
 void ProgramMaker::make_loop(unsigned depth) {
@@ -870,7 +871,7 @@ void ProgramMaker::make_item(unsigned depth) {
     if (full()) return;
     const u64 pick = random_.below(1000);
     if (pick < 700) return make_plain();
-    if (pick < 790) return make_skip(depth);
+    if (pick < 790) return make_skip();
     if (pick < 815 && depth < 2) return make_loop(depth);
     if (pick < 835 && depth < 2) return make_call();
     if (pick < 850) return make_string();
@@ -940,7 +941,7 @@ void ProgramMaker::make_code() {
     u8* resume = program_.memory.data() + kResume;
     for (u32 at = 0; at < kCodeSize; ++at) {
         const auto next = std::upper_bound(starts_.begin(), starts_.end(), at);
-        resume[at] = next == starts_.end() ? 255 : static_cast<u8>(std::min<u32>(*next - at, 255));
+        resume[at] = next == starts_.end() || *next - at > 255 ? 0 : static_cast<u8>(*next - at);
     }
     for (unsigned i = 0; i < 16; ++i)
         store<u64>(program_.memory.data() + kData + 0x7F00 + i * 8,

@@ -61,8 +61,9 @@ void Run::explain(u64 number) {
         else
             place.length = middle;
     }
-    auto last = again();
     std::printf("program %lu, step %lu, after %lu instructions of it:\n", place.program, place.step, place.length);
+    again()->trace(place);
+    auto last = again();
     last->show(place);
     std::printf("%s\n", last->describe().c_str());
 }

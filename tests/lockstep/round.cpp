@@ -49,7 +49,9 @@ std::unique_ptr<Round> Round::create(u64 seed, u64 number, std::span<const u8> h
     std::unique_ptr<Round> round(new Round(seed, number));
     round->a_ = BareMachine::create({}, *round->model_, handlers);
     round->b_ = BareMachine::create(round->choice_, *round->model_, handlers);
-    return round->a_ && round->b_ ? std::move(round) : nullptr;
+    if (!round->a_ || !round->b_) return nullptr;
+    round->watchdog_ = std::make_unique<Watchdog>(round->a_->cpu(), round->b_->cpu());
+    return round;
 }
 
 std::string Round::describe() const {
@@ -173,11 +175,13 @@ bool Round::wake() {
 }
 
 ExitReason Round::advance(BareMachine& machine, u64 to) {
+    watchdog_->pat();
     for (unsigned i = 0; i < kMostReturns; ++i) {
         const u64 retired = machine.cpu().state.retired;
         if (retired >= to) return ExitReason::budget;
         const ExitReason exit = machine.engine().run(to - retired);
         if (exit != ExitReason::kicked) return exit;
+        if (watchdog_->has_bitten()) break;
     }
     is_stuck_ = true;
     return ExitReason::kicked;
@@ -274,7 +278,7 @@ void Round::print_memory() const {
         if (x[at] != y[at]) std::printf("* memory at %-18zx %16x %16x\n", at, x[at], y[at]), ++shown;
 }
 
-void Round::show(const Place& place) {
+void Round::trace(const Place& place) {
     u64 end;
     if (!run_to(place, end)) return;
     constexpr size_t kShown = 50;
@@ -292,7 +296,14 @@ void Round::show(const Place& place) {
     for (const std::string& line : lines) std::printf("%s\n", line.c_str());
     unsigned length;
     std::printf("  next: %lx: %s\n", cpu.state.ip, disassemble_at(cpu, cpu.state.ip, length).c_str());
-    advance(*b_, end);
+}
+
+void Round::show(const Place& place) {
+    u64 end;
+    if (!run_to(place, end)) return;
+    const ExitReason exit_a = advance(*a_, end), exit_b = advance(*b_, end);
+    if (exit_a != exit_b)
+        std::printf("* why they came back: %u %u\n", static_cast<u32>(exit_a), static_cast<u32>(exit_b));
     print_fields(a_->cpu(), b_->cpu());
     if (a_->devices().history() != b_->devices().history()) std::printf("* what devices have been asked\n");
     print_memory();

@@ -10,6 +10,7 @@
 
 #include "tests/lockstep/bare_machine.h"
 #include "tests/lockstep/program.h"
+#include "tests/lockstep/watchdog.h"
 
 namespace lodge::lockstep {
 
@@ -33,7 +34,9 @@ class Round {
     std::optional<Place> run(bool thorough);
     // Runs up to there without comparing, then compares. True: no difference.
     bool same_at(const Place& place);
-    // As same_at, with the last instructions printed, and what differs.
+    // Prints the last instructions up to there, which the interpreter runs one by one.
+    void trace(const Place& place);
+    // As same_at, and prints what differs.
     void show(const Place& place);
 
     const Counters& counters() const { return counters_; }
@@ -60,6 +63,7 @@ class Round {
     const CpuModel* model_;
     EngineChoice choice_;
     std::unique_ptr<BareMachine> a_, b_;  // interpreter, translator
+    std::unique_ptr<Watchdog> watchdog_;
     Program program_;
     Counters counters_;
     u64 since_memory_ = 0;  // instructions since memory was compared

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "tests/unit/ide_fixture.h"
 
 using namespace lodge;
@@ -104,10 +106,59 @@ TEST_CASE("disk queue: failures arrive, with zeros for what could not be read") 
     CHECK(bench.completions[0].status == DiskStatus::failed);
     CHECK(bench.completions[0].data == std::vector<u8>(2 * kSectorSize));
     CHECK(bench.completions[1].status == DiskStatus::failed);
+}
+
+TEST_CASE("disk queue, realtime: a full host disk holds the machine until there is room") {
+    Bench bench(ClockMode::realtime);
+    std::vector<bool> held;
+    bench.inputs.on_hold([&](bool hold) { held.push_back(hold); });
     bench.disk.failure = ErrorKind::no_space;
-    bench.queue.submit(write_of(1, 1));
-    bench.wait_for_completions(3);
-    CHECK(bench.completions[2].status == DiskStatus::no_space);
+    bench.disk.fail_writes = true;
+    bench.queue.submit(write_of(1, 0x11));
+    bench.queue.submit(write_of(2, 0x22));
+    while (held.empty()) {
+        bench.inputs.wait(kNanosecondsPerSecond);
+        bench.inputs.apply_all(0);
+    }
+    CHECK(held == std::vector<bool>{true});
+    CHECK(bench.completions.empty());
+    bench.disk.fail_writes = false;
+    bench.wait_for_completions(2);
+    CHECK(held == std::vector<bool>{true, false});
+    for (const DiskCompletion& completion : bench.completions) CHECK(completion.status == DiskStatus::ok);
+    CHECK(bench.disk.content[1][0] == 0x11);
+    CHECK(bench.disk.content[2][0] == 0x22);
+}
+
+TEST_CASE("disk queue, virtual clock: on a full host disk the CPU thread waits") {
+    Bench bench(ClockMode::virtual_time);
+    bench.disk.failure = ErrorKind::no_space;
+    bench.disk.fail_writes = true;
+    bench.queue.submit(write_of(1, 0x11));
+    std::thread room([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        bench.disk.fail_writes = false;
+    });
+    bench.run_until(kNanosecondsPerSecond);
+    room.join();
+    REQUIRE(bench.completions.size() == 1);
+    CHECK(bench.completions[0].status == DiskStatus::ok);
+    CHECK(bench.disk.content[1][0] == 0x11);
+}
+
+TEST_CASE("disk queue: nobody waits for room when the run is to end, or the queue goes") {
+    for (const ClockMode mode : {ClockMode::virtual_time, ClockMode::realtime}) {
+        Bench bench(mode);
+        bench.disk.failure = ErrorKind::no_space;
+        bench.disk.fail_writes = true;
+        bench.queue.submit(write_of(1, 0x11));
+        bench.inputs.abandon();
+        if (mode == ClockMode::virtual_time) bench.run_until(kNanosecondsPerSecond);
+        bench.wait_for_completions(1);
+        CHECK(bench.completions[0].status == DiskStatus::no_space);
+        bench.inputs.abandon(false);
+        bench.queue.submit(write_of(1, 0x11));  // and the queue ends with its bench
+    }
 }
 
 TEST_CASE("disk queue: cancelled requests are done but not told") {

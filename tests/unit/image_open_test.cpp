@@ -19,6 +19,7 @@ std::vector<u8> fixed_vhd() {
     options.size = kSize;
     auto device = must(create_image(std::make_unique<SharedFile>(*file), options));
     must(device->write(0, pattern(kSize, 1)));
+    must(finish_image(*device));
     return content_of(*file);
 }
 

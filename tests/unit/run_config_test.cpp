@@ -94,8 +94,10 @@ TEST_CASE("run_config: disks") {
     CHECK(full->raw);
     CHECK(disk_error("").find("no file") != std::string::npos);
     CHECK(disk_error(",unit=1").find("no file") != std::string::npos);
-    CHECK(disk_error("f,bus=scsi").find("bus=scsi is not in this version") != std::string::npos);
-    for (const char* part : {"unit=4", "unit=", "unit=11", "mode=rw", "format=vhd", "nonsense", "bus"})
+    CHECK(parse_disk_option("f,bus=scsi,unit=15")->unit == 15u);
+    CHECK(disk_error("f,bus=scsi,unit=7").find("adapter") != std::string::npos);
+    CHECK(disk_error("f,unit=4").find("0 to 3") != std::string::npos);
+    for (const char* part : {"unit=16", "unit=", "unit=01", "mode=rw", "format=vhd", "nonsense", "bus"})
         CHECK(disk_error(std::string("f,") + part).find("'" + std::string(part) + "'") != std::string::npos);
 }
 
@@ -111,7 +113,7 @@ TEST_CASE("run_config: drives for removable media") {
     for (const char* text : {"", ",unit=0", "f,unit=2", "f,mode=", "f,bus=ide"}) CHECK_FALSE(floppy(text).ok());
     const auto wrong = parse_removable_option("--cdrom", "f.iso,mode=shared", 3, false);
     REQUIRE_FALSE(wrong.ok());
-    CHECK(wrong.error().context == "--cdrom f.iso,mode=shared: 'mode=shared' is not one of unit=0..3");
+    CHECK(wrong.error().context == "--cdrom f.iso,mode=shared: 'mode=shared' is not one of unit=0..3, bus=ide|scsi");
     const Parsed parsed("floppy = 'a.img'\ncdrom = ['x.iso', 'empty']\n", {"--floppy", "b.img"});
     CHECK(parsed.config.floppies == std::vector<std::string>{"b.img"});
     CHECK(parsed.config.cdroms == std::vector<std::string>{"x.iso", "empty"});

@@ -207,7 +207,6 @@ TEST_CASE("cdrom: the tray, by command") {
     CHECK(drive.data({0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0})[1] == 0x10);
     CHECK(drive.run({0x1B, 0, 0, 0, 0x03, 0}).status == Status::good);
     CHECK(drive.event() == std::vector<u8>{0, 6, 4, 0x10, 2, 2, 0, 0});
-    drive.check_fails({0x00}, SenseKey::unit_attention, kMediumMayHaveChanged);
     CHECK(drive.ready());
     // Start and stop without a tray do nothing.
     CHECK(drive.run({0x1B, 0, 0, 0, 0x00, 0}).status == Status::good);
