@@ -44,8 +44,8 @@ enum class DiskStatus : u8 { ok, failed, no_space };
 
 struct DiskRequest {
     DiskOperation operation = DiskOperation::read;
-    u64 offset = 0;        // bytes
-    u64 length = 0;        // bytes: read, discard and zero; a read has at most DiskQueue::kMostBytes
+    u64 offset = 0;  // bytes
+    u64 length = 0;  // bytes: read, discard and zero; a read has at most DiskQueue::kMostBytes
     // write: what to write, at most DiskQueue::kMostBytes; read: memory for what is read, where the caller has some
     std::vector<u8> data;
 };

@@ -159,8 +159,8 @@ class IdeDrive {
     IdeTransfer transfer_ = IdeTransfer::none;
     std::vector<u8> buffer_;
     std::vector<u8> spare_;  // no part of the state
-    u32 position_ = 0;   // next byte to move
-    u32 block_end_ = 0;  // position_ < block_end_ <= buffer size: a block is on offer
+    u32 position_ = 0;       // next byte to move
+    u32 block_end_ = 0;      // position_ < block_end_ <= buffer size: a block is on offer
 };
 
 }  // namespace lodge

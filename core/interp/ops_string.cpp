@@ -233,8 +233,8 @@ enum class Outcome : u8 { done, faulted, interrupted };
 
 // How many elements may pass between two looks at `attention`.
 constexpr u64 kElementsPerLook = 4096;
-// How many elements before the engine returns: a millisecond of a device's, microseconds of memory. Not runs, whose length
-// depends on what an engine watches.
+// How many elements before the engine returns: a millisecond of a device's, microseconds of memory. Not runs, whose
+// length depends on what an engine watches.
 constexpr u64 kElementsPerTurn = 16384;
 
 inline bool interrupted(const Cpu& cpu) {

@@ -18,7 +18,8 @@ struct benchmark {
     bool machine_only;              /* touches hardware: not for a native run */
 };
 
-/* The same sequence everywhere: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators"). */
+/* The same sequence everywhere: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators").
+ */
 static inline uint32_t next_random(uint64_t* state) {
     uint64_t x = *state;
     x ^= x >> 12;
