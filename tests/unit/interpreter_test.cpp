@@ -111,7 +111,7 @@ TEST_CASE("budgets of one reach the same state as one large budget") {
 TEST_CASE("a repetition is one instruction") {
     Rig rig;
     rig.put(kStart, {0xF3, 0xAA, 0x40});  // REP STOSB; INC EAX
-    rig.cpu.state.gpr[kRcx] = 10'000;  // fewer than a turn
+    rig.cpu.state.gpr[kRcx] = 10'000;     // fewer than a turn
     rig.cpu.state.gpr[kRdi] = 0x20000;
     REQUIRE(rig.engine.run(1) == ExitReason::budget);
     CHECK(rig.retired() == 1);
