@@ -101,7 +101,16 @@ class SegmentPeer:
             self.listener.listen()
             self.socket = None
         else:
-            self.socket.connect(str(path))
+            # The hub may be about to come: lodge takes a moment to become one.
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    self.socket.connect(str(path))
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
         self.buffer = b""
 
     def accept(self, seconds=60):
@@ -154,9 +163,16 @@ class SegmentPeer:
         self.send(destination_mac + self.MAC + tag + struct.pack(">H", IPV4) + ip + icmp)
 
     def ping(self, *arguments, seconds=20, **options):
-        """Whether the echo request is answered in time; the answer's frame."""
-        self.echo_request(*arguments, **options)
+        """Whether an echo request, one a second, is answered in time; the answer's frame."""
         deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.echo_request(*arguments, **options)
+            answer = self.echo_answer(min(deadline, time.monotonic() + 1))
+            if answer:
+                return answer
+        return None
+
+    def echo_answer(self, deadline):
         while time.monotonic() < deadline:
             frame = self.receive(deadline - time.monotonic())
             if frame is None:
