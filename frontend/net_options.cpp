@@ -203,9 +203,8 @@ Result<std::vector<PlannedCard>> plan_network_cards(const RunConfig& config) {
         card.text = config.nets[i];
         card.net = std::move(*net);
     }
-    // To boot from a network takes a card.
-    if (cards.empty() && config.nics.empty() && config.nets.empty() && first_boot_source(config) == "network")
-        cards.push_back({default_mac_address(config, 0), {}, {}});
+    // Unless something is said about them, a machine has a card, on the user network.
+    if (config.nics.empty() && config.nets.empty()) cards.push_back({default_mac_address(config, 0), {}, {}});
     if (!config.vdisk_server.empty()) LODGE_TRY(announce(config.vdisk_server, cards));
     if (cards.size() > Pc::kMostNetworkCards)
         return Error{ErrorKind::usage, "--nic: at most " + std::to_string(Pc::kMostNetworkCards) + " cards"};

@@ -44,7 +44,8 @@ struct PlannedCard {
     std::string text;  // the --net option, for messages
     NetOption net;
 };
-// The n-th --net is for the n-th --nic. A network without a card gets one, a card without a network gets `user`.
+// The n-th --net is for the n-th --nic. A network without a card gets one, a card without a network gets `user`, and
+// without either option there is one card.
 // --vdisk-server is announced on the first user network.
 Result<std::vector<PlannedCard>> plan_network_cards(const RunConfig& config);
 

@@ -61,11 +61,11 @@ std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const cha
         {"floppy",
          {&RunConfig::floppies,
           "FILE.img[,unit=0|1][,mode=private|shared|readonly], or 'empty': a diskette drive; may repeat"}},
-        {"nic", {&RunConfig::nics, "e1000[,mac=XX:XX:XX:XX:XX:XX] or none: a network card; may repeat"}},
+        {"nic", {&RunConfig::nics, "e1000[,mac=XX:XX:XX:XX:XX:XX] (the default) or none: a network card; may repeat"}},
         {"net",
          {&RunConfig::nets,
           "user[,hostfwd=tcp:HOST:PORT-:PORT][,tftp=FOLDER][,bootfile=NAME][,...], tap=IFNAME, socket=unix:PATH or "
-          "none: what the card is plugged into; may repeat"}},
+          "none: what the card is plugged into (default user); may repeat"}},
     };
 }
 
