@@ -67,7 +67,8 @@ constexpr std::array kSteps = {
         cache TEXT NOT NULL,
         cache_memory INTEGER NOT NULL,
         cache_quota INTEGER NOT NULL,
-        open_discovery INTEGER NOT NULL
+        open_discovery INTEGER NOT NULL,
+        admin_password_hash TEXT NOT NULL
     ) STRICT;
     CREATE TABLE log (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -83,7 +84,7 @@ constexpr std::array kSteps = {
         address TEXT NOT NULL,
         since INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO settings VALUES (1, 'refuse', NULL, 10, 'disk', 67108864, 0, 0);
+    INSERT INTO settings VALUES (1, 'refuse', NULL, 10, 'disk', 67108864, 0, 0, '');
     )",
 };
 constexpr i64 kVersion = kSteps.size();

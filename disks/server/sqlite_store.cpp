@@ -389,8 +389,8 @@ Result<bool> SqliteStore::hold(const std::string& vdisk, const std::string& mac,
 Result<Settings> SqliteStore::settings() {
     std::lock_guard lock(mutex_);
     auto rows = database_->rows<Settings>(
-        "SELECT unknown_clients, default_vdisk, menu_seconds, cache, cache_memory, cache_quota, open_discovery "
-        "FROM settings",
+        "SELECT unknown_clients, default_vdisk, menu_seconds, cache, cache_memory, cache_quota, open_discovery, "
+        "admin_password_hash FROM settings",
         [this](const Statement& row) -> Result<Settings> {
             Settings settings;
             const auto policy = unknown_clients_of(row.text(0));
@@ -405,6 +405,7 @@ Result<Settings> SqliteStore::settings() {
             settings.cache_memory = static_cast<u64>(row.integer(4));
             settings.cache_quota = static_cast<u64>(row.integer(5));
             settings.open_discovery = row.integer(6) != 0;
+            settings.admin_password_hash = row.text(7);
             return settings;
         });
     if (!rows) return rows.error();
@@ -424,10 +425,10 @@ Result<void> SqliteStore::change_settings(const Settings& settings) {
         }
         return database_->run(
             "UPDATE settings SET unknown_clients = ?, default_vdisk = nullif(?, ''), menu_seconds = ?, cache = ?, "
-            "cache_memory = ?, cache_quota = ?, open_discovery = ?",
+            "cache_memory = ?, cache_quota = ?, open_discovery = ?, admin_password_hash = ?",
             std::string(name_of(settings.unknown_clients)), settings.default_vdisk, i64{settings.menu_seconds},
             std::string(settings.cache == CacheKind::disk ? "disk" : "memory"), static_cast<i64>(settings.cache_memory),
-            static_cast<i64>(settings.cache_quota), i64{settings.open_discovery});
+            static_cast<i64>(settings.cache_quota), i64{settings.open_discovery}, settings.admin_password_hash);
     });
 }
 

@@ -99,6 +99,7 @@ struct Settings {
     u64 cache_memory = 64 * 1024 * 1024;  // bytes of each client's cache that may be in memory
     u64 cache_quota = 0;                  // bytes of each client's cache; 0: as large as the vDisk
     bool open_discovery = false;          // initiators that are nobody's may list targets
+    std::string admin_password_hash;      // http_password.h; empty: administration only from this host, without one
 };
 
 // A line of what happened: who did what.
