@@ -14,8 +14,6 @@ namespace lodge::jit {
 namespace {
 
 constexpr unsigned kMostInBlock = 64;
-// A branch that leaves with a recipe gets a version of its target after so many times.
-constexpr i32 kOften = 200;
 constexpr size_t kMostVersions = 8;
 // No version: ask again much later.
 constexpr i32 kVeryOften = 0x7FFFFFFF;
@@ -384,7 +382,7 @@ Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, 
     if (!emit(block, insns))
         return form.tier.hot && !form.general ? translate(insns, backing, key, second_page, {}) : nullptr;
 
-    for (const auto& link : block.links) link->countdown = kOften;
+    for (const auto& link : block.links) link->countdown = options_.often;
     block.region = region_;
     regions_[region_].push_back(&block);
     cells_used_[region_] += static_cast<u32>(block.cells.size());
@@ -550,7 +548,7 @@ bool Translator::link_version(Link& link, Block& target) {
     reserve(room_for(target.count));
     if (region_ != region) return false;
     Block* version = version_of(target, link.flags);
-    link.countdown = version ? kOften : kVeryOften;
+    link.countdown = version ? options_.often : kVeryOften;
     if (!version) return true;
     link.version = version;
     version->incoming.push_back(&link);
@@ -578,7 +576,7 @@ void Translator::unlink_version(Link& link) {
     set_jump(link.jump, link.saving);
     std::erase(link.version->incoming, &link);
     link.version = nullptr;
-    link.countdown = kOften;
+    link.countdown = options_.often;
 }
 
 // --- Dropping blocks

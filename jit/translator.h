@@ -34,7 +34,8 @@ class Translator final : public Executor, private CodeCache {
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
         u32 hot = 50;                    // executions of a block in the interpreter before it is translated
-        u32 samples = 3;        // times that a block is found running before it is translated for speed; 0: at once
+        u32 samples = 3;   // times that a block is found running before it is translated for speed; 0: at once
+        i32 often = 4000;  // times that a branch leaves with a recipe for flags before it gets a version of its target
         bool by_block = false;  // run() comes back at the end of every translated block, which stay unlinked
         std::string listing;    // write what translated code looks like to this file in the end
         bool perf_map = false;  // name translated code for perf, in /tmp/perf-PID.map
