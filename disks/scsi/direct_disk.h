@@ -97,7 +97,7 @@ class DirectDisk final : public Unit {
 
     // Limits that the Block Limits page tells (SBC-3 6.6.4).
     static constexpr u8 kMostCompare = 255;           // blocks
-    static constexpr u32 kMostUnmap = 0x40'0000;      // blocks of one range, 2 GiB
+    static constexpr u32 kMostUnmap = 0x10'0000;      // blocks of one range, 512 MiB
     static constexpr u32 kMostUnmapRanges = 256;      // of one list
     static constexpr u32 kUnmapGranularity = 8;       // blocks
     static constexpr u32 kMostWriteSame = 0x40'0000;  // blocks
