@@ -242,12 +242,14 @@ void Emitter::emit_spent() {
         emit_save();
     }
     a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count));
+    block_.outdated = reinterpret_cast<u8*>(a_.offset());
     load_ip(kTemp0, static_cast<i64>(block_.page_offset()));
     a_.mov(LODGE_STATE(ip, 8), kTemp0);
     a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
 }
 
 void Emitter::finish() {
+    block_.outdated = block_.code + reinterpret_cast<u64>(block_.outdated);
     for (const auto& link : block_.links) {
         for (u8** at : {&link->jump, &link->onward, &link->saving, &link->unlinked})
             *at = block_.code + reinterpret_cast<u64>(*at);

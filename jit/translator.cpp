@@ -192,8 +192,7 @@ Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry, &Cpu::fetch_pointer)))
-        return block_at(entry.code);
+    if (entry.ip == ip && is_good(entry, &Cpu::fetch_pointer)) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     Block* block = nullptr;
     if (!cold) {
@@ -230,12 +229,14 @@ bool Translator::is_at(const Block& block, u64 ip, Fetch fetch) {
     return !block.crosses() || (cpu_.*fetch)(next_page(linear)) == memory + block.second_page * kPageSize;
 }
 
-// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
-bool Translator::still_good(JumpEntry& entry, Fetch fetch) {
+// Whether the entry's block lies at its IP. If it is of another epoch it is brought into this one.
+bool Translator::is_good(JumpEntry& entry, Fetch fetch) {
     const u64 epoch = cpu_.state.engine.epoch;
-    if (mode_of(entry.epoch) != mode_of(epoch)) return false;
+    if (!entry.code) return false;
     const Block* block = block_at(entry.code);
-    if (!block || !is_at(*block, entry.ip, fetch)) return false;
+    if (!block) return false;
+    if (entry.epoch == epoch) return true;
+    if (mode_of(entry.epoch) != mode_of(epoch) || !is_at(*block, entry.ip, fetch)) return false;
     entry.epoch = epoch;
     return true;
 }
@@ -245,7 +246,7 @@ const Translator::JumpEntry* Translator::known_jump(u64 ip) {
     JumpEntry& entry = jump_entry(ip);
     const u64 epoch = cpu_.state.engine.epoch;
     constexpr Fetch kFetch = &Cpu::known_fetch_pointer;
-    if (entry.ip == ip && (entry.epoch == epoch || still_good(entry, kFetch))) return &entry;
+    if (entry.ip == ip && is_good(entry, kFetch)) return &entry;
     const u8* code = cpu_.known_fetch_pointer(linear_of(ip));
     if (!code) return nullptr;
     const u64 backing = static_cast<u64>(code - cpu_.memory().backing().data());
@@ -286,7 +287,6 @@ Block* Translator::find_crossing() {
     if (block) {
         remove_from_pages(*block);
         drop(*block);
-        cpu_.next_fetch_epoch();
         stepped = 0;
     }
     if (++stepped < std::min<u32>(kHotCrossing, options_.hot)) return nullptr;
@@ -477,13 +477,10 @@ void Translator::sample(Block& block) {
     if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
 }
 
-// What leads to the block's old code, in the jump cache too, is outdated.
 void Translator::translate_again(Block& block, const Tier& tier) {
     const u64 backing = block.backing, key = block.key;
     remove_from_pages(block);
     drop(block);
-    cpu_.next_fetch_epoch();
-    cpu_.state.engine.epoch = epoch();
     translate(backing, key, {.tier = tier});
 }
 
@@ -655,11 +652,19 @@ void Translator::drop(Block& block) {
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
-    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
+    if (!block.general) outdate(block);
     for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = nullptr;
     std::erase(regions_[block.region], &block);
     bury(block);
     ++counters_.dropped_blocks;
+}
+
+// The jump cache may lead to the block's code for as long as it is there.
+void Translator::outdate(const Block& block) {
+    constexpr u8 kJump = 0xE9;
+    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);
+    store<u8>(memory_->writable(block.code), kJump);
+    set_jump(block.code + 1, block.outdated);
 }
 
 void Translator::bury(Block& block) {
@@ -678,19 +683,15 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
     interpreter_.drop_code(backing_page, offset, length);
     const auto found = pages_.find(backing_page);
     if (found == pages_.end()) return;
-    bool dropped = false;
     for (Block* block : std::vector<Block*>(found->second)) {
         const Extent extent = extent_in(*block, backing_page);
         if (extent.offset < offset + length && offset < extent.offset + extent.length) {
             remove_from_pages(*block);
             drop(*block);
-            dropped = true;
         } else {
             cpu_.memory().mark_code(backing_page, extent.offset, extent.length);
         }
     }
-    // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
-    if (dropped) cpu_.next_fetch_epoch();
     if (found->second.empty()) pages_.erase(found);
 }
 
@@ -719,8 +720,6 @@ void Translator::evict_region(unsigned region) {
     buried_.clear();
     cpu_.forget_cells();
     cells_used_[region] = 0;
-    cpu_.next_fetch_epoch();
-    cpu_.state.engine.epoch = epoch();
 }
 
 // --- Statistics

@@ -123,7 +123,7 @@ class Translator final : public Executor, private CodeCache {
     size_t number_of(const AccessCell& cell) const;
     // By a fetch of Cpu's.
     using Fetch = const u8* (Cpu::*)(u64);
-    bool still_good(JumpEntry& entry, Fetch fetch);
+    bool is_good(JumpEntry& entry, Fetch fetch);
     bool is_at(const Block& block, u64 ip, Fetch fetch);
     bool lies_in_segment(const Block& block, u64 ip) const;
     u64 linear_of(u64 ip) const;
@@ -142,6 +142,7 @@ class Translator final : public Executor, private CodeCache {
     void unlink_version(Link& link);
     void set_jump(const u8* jump, const u8* target);
     void drop(Block& block);
+    void outdate(const Block& block);
     void bury(Block& block);
     u8* reserve(u64 bytes);
     void tell_perf(const Block& block);
