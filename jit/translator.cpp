@@ -95,6 +95,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       interpreter_(cpu),
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_, cpu.tlb())),
+      holder_(std::make_unique<asmjit::CodeHolder>()),
       jumps_(kJumpEntries, kNoJump),
       crossings_(kCrossings),
       free_(memory_->begin() + aligned(stubs_.bytes)),
@@ -142,6 +143,7 @@ u64 Translator::epoch() const {
 ExitReason Translator::run(u64 instructions) {
     end_ = cpu_.state.retired + instructions;
     wanted_ = nullptr;
+    ++rounds_;
     bool spent = false;  // translated code has run, and it may be the budget that has ended it
     for (;;) {
         if (cpu_.state.retired >= end_) return ExitReason::budget;
@@ -447,7 +449,9 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     EmitterContext context = emitter_context();
     context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
-    asmjit::CodeHolder code;
+    // The holder keeps its memory from block to block.
+    asmjit::CodeHolder& code = *holder_;
+    code.reset(asmjit::ResetPolicy::kSoft);
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
     EmissionErrors errors;
     code.setErrorHandler(&errors);
@@ -455,6 +459,7 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     Emitter emitter(assembler, context, block, insns, mode_of(block.key));
     emitter.emit();
     emitter.finish();
+    code.setErrorHandler(nullptr);
     if (errors.seen()) {
         ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
@@ -473,7 +478,10 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
 // --- Hot blocks
 
 void Translator::sample(Block& block) {
-    if (block.tier.hot || block.crosses() || ++block.samples != options_.samples) return;
+    if (block.tier.hot || block.crosses()) return;
+    if (rounds_ - block.sampled > kMostRoundsBetween) block.samples = 0;
+    block.sampled = rounds_;
+    if (++block.samples != options_.samples) return;
     if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
 }
 
@@ -490,6 +498,8 @@ size_t Translator::number_of(const AccessCell& cell) const {
 
 bool Translator::refill(AccessCell& cell, u64 linear) {
     ++counters_.cell_misses;
+    ++cell.misses;
+    if (cell.span <= kPageSize && cell.misses % kMissesPerRun != 0) return cpu_.tlb().fill_cell_by_page(cell, linear);
     const u64 tag = cell.tag, span = cell.span;
     if (cell.windowed) {
         use_window(linear);
@@ -497,7 +507,10 @@ bool Translator::refill(AccessCell& cell, u64 linear) {
     }
     const bool filled = cpu_.tlb().fill_cell(cell, linear);
     const bool has_grown = filled && span && tag - cell.tag < cell.span;
-    if (!has_grown && ++cell.misses == kMissesAtOnce) look_at_misses(cell);
+    if (has_grown)
+        --cell.misses;
+    else if (cell.misses >= kMissesAtOnce)
+        look_at_misses(cell);
     return filled;
 }
 
