@@ -55,11 +55,11 @@ struct ApiFixture : ServerFixture {
 TEST_CASE("clients by the API") {
     ApiFixture fixture;
     const json added = fixture.call(
-        "POST", "clients", {{"mac", "52-54-00-AA-BB-CC"}, {"name", "Büro 2"}, {"chap_secret", "a secret of 16 b"}});
+        "POST", "clients", {{"mac", "52-54-00-AA-BB-CC"}, {"name", "Büro 2"}, {"secret", "a secret of 16 b"}});
     CHECK(fixture.last.status == 201);
     CHECK(added["mac"] == "52:54:00:aa:bb:cc");
-    CHECK(added["has_chap_secret"] == true);
-    CHECK_FALSE(added.contains("chap_secret"));
+    CHECK(added["has_secret"] == true);
+    CHECK_FALSE(added.contains("secret"));
     CHECK(fixture.last_log() == "API: 192.0.2.7: added client 52:54:00:aa:bb:cc (Büro 2)");
     CHECK(fixture.status("POST", "clients", {{"mac", "52:54:00:aa:bb:cc"}}) == 400);
     CHECK(fixture.call("GET", "clients")["clients"].size() == 2);
@@ -70,12 +70,12 @@ TEST_CASE("clients by the API") {
     CHECK(changed["name"] == "Office");
     CHECK(changed["initiators"].size() == 1);
     CHECK(must(fixture.store->client("52:54:00:aa:bb:cc")).chap_secret == "a secret of 16 b");
-    CHECK(fixture.call("PATCH", "clients/525400aabbcc", {{"chap_secret", nullptr}})["has_chap_secret"] == false);
+    CHECK(fixture.call("PATCH", "clients/525400aabbcc", {{"secret", nullptr}})["has_secret"] == false);
 
     CHECK(fixture.status("PUT", "clients/525400aabbcc/vdisks/debian", {{"mode", "shared"}, {"order", -3}}) == 200);
     CHECK(fixture.status("PUT", "clients/525400aabbcc/vdisks/debian", {{"order", 5}}) == 200);
-    CHECK(fixture.call("GET", "clients/525400aabbcc")["vdisks"] ==
-          json::parse(R"([{"vdisk":"debian","mode":"shared","order":5}])"));
+    CHECK(fixture.call("GET", "clients/525400aabbcc")["assignments"] ==
+          json::parse(R"([{"mac":"52:54:00:aa:bb:cc","vdisk":"debian","mode":"shared","order":5}])"));
     CHECK(fixture.status("PUT", "clients/525400aabbcc/vdisks/nosuch") == 404);
     CHECK(fixture.status("PUT", "clients/525400000000/vdisks/debian") == 404);
     CHECK(fixture.call("GET", "assignments")["assignments"].size() == 1);
@@ -102,7 +102,7 @@ TEST_CASE("what is wrong with a body is said") {
     CHECK(why(R"({"initiators": [1]})") == "the field 'initiators' is no list of at most 64 lines of text");
     CHECK(why(R"({"mac": "525400000001", "nmae": "x"})") == "there is no field 'nmae' here");
     CHECK(why(R"({"mac": "x"})") == "'x' is no MAC address");
-    CHECK(why(R"({"trusted": 1})") == "the field 'trusted' is neither true nor false");
+    CHECK(why(R"({"no_secret": 1})") == "the field 'no_secret' is neither true nor false");
     fixture.call_text("POST", "clients", std::string(60'000, '['));
     CHECK(fixture.last.status == 400);
     for (const char* order : {"1.5", "\"1\"", "3000000000", "-3000000000", "18446744073709551615"}) {
@@ -124,10 +124,10 @@ TEST_CASE("paths and methods") {
 
 TEST_CASE("settings by the API") {
     ApiFixture fixture;
-    CHECK(fixture.call("GET", "settings")["unknown_clients"] == "refuse");
+    CHECK(fixture.call("GET", "settings")["unknown"] == "refuse");
     const json changed = fixture.call("PATCH", "settings",
-                                      {{"unknown_clients", "register"},
-                                       {"default_vdisk", "debian"},
+                                      {{"unknown", "register"},
+                                       {"default", "debian"},
                                        {"menu_seconds", 0},
                                        {"cache", "memory"},
                                        {"cache_memory", 1048576},
@@ -142,8 +142,8 @@ TEST_CASE("settings by the API") {
     CHECK(fixture.last_log().find("new administrator's password") != std::string::npos);
     CHECK(fixture.status("PATCH", "settings", {{"menu_seconds", 5}}) == 200);
     CHECK_FALSE(must(fixture.store->settings()).admin_password_hash.empty());
-    CHECK(fixture.status("PATCH", "settings", {{"default_vdisk", "nosuch"}}) == 404);
-    CHECK(fixture.status("PATCH", "settings", {{"unknown_clients", "perhaps"}}) == 400);
+    CHECK(fixture.status("PATCH", "settings", {{"default", "nosuch"}}) == 404);
+    CHECK(fixture.status("PATCH", "settings", {{"unknown", "perhaps"}}) == 400);
     CHECK(fixture.status("PATCH", "settings", {{"cache", "paper"}}) == 400);
     CHECK(fixture.status("PATCH", "settings", {{"password", "short"}}) == 400);
     CHECK(fixture.call("PATCH", "settings", {{"password", nullptr}})["has_password"] == false);
