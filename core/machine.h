@@ -66,6 +66,7 @@ class Machine final : public MachineControl {
 
     // Devices are reset and saved in this order. They outlive the machine's last run.
     void add_device(Device& device) { devices_.push_back(&device); }
+    const std::vector<Device*>& devices() const { return devices_; }
     void set_executor(std::unique_ptr<Executor> executor) { executor_ = std::move(executor); }
 
     const Executor& executor() const { return *executor_; }

@@ -20,7 +20,8 @@ Result<void> check(const Place& place) {
         if (data->size == 0) return Error{ErrorKind::usage, "a watchpoint of no bytes"};
         if (data->linear + (data->size - 1) < data->linear)
             return Error{ErrorKind::usage, "a watchpoint beyond the last address"};
-        if (!data->on_read && !data->on_write) return Error{ErrorKind::usage, "a watchpoint for neither kind of access"};
+        if (!data->on_read && !data->on_write)
+            return Error{ErrorKind::usage, "a watchpoint for neither kind of access"};
     }
     if (const auto* device = std::get_if<DevicePoint>(&place))
         if (device->last < device->first) return Error{ErrorKind::usage, "a range that ends before it begins"};
@@ -110,9 +111,9 @@ void Debugger::apply_points() {
         marks_ = marks;
         cpu_.mark_code(marks);
     }
-    const bool same = std::equal(
-        watched.begin(), watched.end(), watched_.begin(), watched_.end(),
-        [](const DataPoint& a, const DataPoint& b) { return a.linear == b.linear && a.size == b.size; });
+    const bool same =
+        std::equal(watched.begin(), watched.end(), watched_.begin(), watched_.end(),
+                   [](const DataPoint& a, const DataPoint& b) { return a.linear == b.linear && a.size == b.size; });
     watched_ = std::move(watched);
     if (!same) cpu_.watch_data(!watched_.empty());
 }
@@ -273,9 +274,8 @@ bool Debugger::stops_before(u64 linear) {
 
 bool Debugger::watches_page(u64 linear) const {
     const u64 page = linear & ~kPageMask;
-    return std::any_of(watched_.begin(), watched_.end(), [&](const DataPoint& point) {
-        return overlap(page, kPageSize, point.linear, point.size);
-    });
+    return std::any_of(watched_.begin(), watched_.end(),
+                       [&](const DataPoint& point) { return overlap(page, kPageSize, point.linear, point.size); });
 }
 
 void Debugger::on_data_access(u64 linear, unsigned size, bool write) {
@@ -318,8 +318,7 @@ void Debugger::on_interrupt(const InterruptEvent& event) {
     if (step_->until == StepUntil::interrupt && event.kind == EventKind::hardware)
         return end_step("interrupt " + hex(event.vector));
     if (following_ != Following::each) return;
-    if (exception && step_->faults == StepFaults::stop)
-        return end_step(describe_exception(details), StopReason::fault);
+    if (exception && step_->faults == StepFaults::stop) return end_step(describe_exception(details), StopReason::fault);
     const bool asked_for = event.kind == EventKind::software;
     if (asked_for || step_->faults != StepFaults::passed) return;
     // The handler may sleep: it needs its interrupts.
@@ -350,15 +349,16 @@ void Debugger::on_mode_change() {
 }
 
 void Debugger::on_page_table_change() {
-    note_all<PageTablePoint>({}, [&](const PageTablePoint& point) { return !point.value || *point.value == cpu_.state.cr3; });
+    note_all<PageTablePoint>(
+        {}, [&](const PageTablePoint& point) { return !point.value || *point.value == cpu_.state.cr3; });
 }
 
 // --- Steps that follow each instruction
 
 Debugger::Context Debugger::context() const {
     const CpuState& state = cpu_.state;
-    Context context{state.retired, cpu_.linear_ip(),          0,
-                    state.gpr[kRsp], state.cr3, state.segment(Segment::cs).selector};
+    Context context{state.retired,   cpu_.linear_ip(), 0,
+                    state.gpr[kRsp], state.cr3,        state.segment(Segment::cs).selector};
     context.next_linear = context.linear;
     return context;
 }

@@ -23,6 +23,12 @@
 
 namespace lodge::debug {
 
+// How people who have not said otherwise want to step: one instruction of theirs after the other.
+struct StepManners {
+    bool hold_interrupts = true;
+    StepFaults faults = StepFaults::passed;
+};
+
 // Hears of what the machine does. All calls on the CPU thread; `on_stopped` and `on_resumed` come in turn. A listener
 // may call the debugger from them.
 class Listener {
@@ -62,6 +68,7 @@ class Debugger final : private CpuDebugger, private CpuObserver, private BusObse
     // Resumes until the step has ended or something else stops the machine first. ErrorKind::usage: while it runs, or
     // a count of 0.
     Result<void> step(const Step& step);
+    StepManners manners;
     // Why it stands; of a machine that runs, why it stood last.
     const Stop& last_stop() const { return stop_; }
 

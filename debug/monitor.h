@@ -21,7 +21,7 @@ class Monitor {
 
     Monitor(Debugger& debugger, Inspector& inspector);
 
-    // Adds a command or, for a name like "info pci", a topic. `usage`: what follows the name; `help`: one line.
+    // Adds a command; its name may have two words, "info pci". `usage`: what follows the name; `help`: one line.
     void add(std::string name, std::string usage, std::string help, Handler handler);
     // False: no such command, or bad usage; the output then says so.
     bool execute(std::string_view line, const Output& out);
@@ -32,20 +32,21 @@ class Monitor {
         Handler handler;
     };
     void add_running();
-    void add_looking();
+    void add_cpu();
     void add_points();
     void add_memory();
     void add_devices();
     void print_help(const Output& out) const;
+    // By way of `out`: what could not be parsed, or done.
+    std::optional<u64> address(const std::string& text, const Output& out);
+    bool add_point(StopPoint point, const std::vector<std::string>& condition, const Output& out);
+    bool dump(bool physical, const std::vector<std::string>& words, const Output& out);
+    bool step(const Step& step, const Output& out);
+    std::optional<DevicePoint> device_point(const std::string& text);
 
     Debugger& debugger_;
     Inspector& inspector_;
     std::map<std::string, Command, std::less<>> commands_;
 };
-
-// A number: 0x.., decimal, NAME of a register, SEG:OFFSET, or sums and differences of these. Nothing: none of it.
-std::optional<u64> parse_address(Inspector& inspector, std::string_view text);
-// A condition on registers and memory, as `rax == 5 && [rsp+8] != 0`: comparisons of such sums, joined by && and ||.
-Result<std::function<bool()>> parse_condition(Inspector& inspector, std::string_view text);
 
 }  // namespace lodge::debug

@@ -124,8 +124,8 @@ struct StopDetails {
 
 struct Stop {
     StopReason reason = StopReason::paused;
-    u64 position = 0;          // instructions retired
-    std::vector<u32> points;   // numbers of those that were met here with their conditions true; the first is `place`
+    u64 position = 0;         // instructions retired
+    std::vector<u32> points;  // numbers of those that were met here with their conditions true; the first is `place`
     std::optional<Place> place;
     StopDetails details;
     std::string text;  // for people, one line

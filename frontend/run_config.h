@@ -42,6 +42,7 @@ struct RunConfig {
     std::string capture;
     std::string display;
     std::string serial;
+    std::string gdb;
     std::string debugcon;
     std::string clock = "realtime";
     std::string speed;

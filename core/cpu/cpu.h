@@ -95,6 +95,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool raise_gp(u32 error = 0) { return raise(Exception::GP, error); }
     bool raise_ud() { return raise(Exception::UD); }
     const std::optional<PendingFault>& fault() const { return fault_; }
+    // For a debugger, whose mistakes are not the guest's: between two instructions.
+    void forget_fault() { fault_.reset(); }
     // Delivers the recorded fault with state.ip at the faulting instruction; double faults and shutdown included.
     void deliver_fault();
     // Whether the fault came up after a task switch had replaced the context: state.ip is then right as it is.
@@ -329,6 +331,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool invalidate_pcid(u64 type, u64 pcid, u64 linear);
     void flush_tlb(bool global_too);
     u64 tsc();
+    // With the A20 gate.
+    u64 physical_address(u64 physical) const { return a20_ ? physical : physical & ~(u64{1} << 20); }
     u64 pdptr(unsigned index) const { return pdptr_[index]; }  // PAE's page directory pointers
     // The next number of the machine's seeded source.
     u64 random();
@@ -439,7 +443,6 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool load_pdptrs(u64 cr3);
     // With `user` rights or the supervisor's: for stacks of an inner or outer level.
     bool access_linear(u64 linear, void* value, unsigned size, bool write, bool user);
-    u64 physical_address(u64 physical) const { return a20_ ? physical : physical & ~(u64{1} << 20); }
 
     struct NewStack;  // a stack being written before it becomes the current one (new_stack.h)
 
