@@ -52,11 +52,12 @@ u64 Inspector::read_device_register(const DeviceRegister& which) {
 }
 
 std::string Inspector::device_registers_text(std::string_view device) {
-    std::string text, claim;
+    std::string text;
+    u64 claim = kNever;
     for (const DeviceRegister& which : device_registers(device)) {
-        if (which.device != claim) {
-            claim = which.device;
-            text += claim + " (" + which.bus->name() + " " + hex(which.address - which.info.offset) + "):\n";
+        if (which.address - which.info.offset != claim) {
+            claim = which.address - which.info.offset;
+            text += which.device + " (" + which.bus->name() + " " + hex(claim) + "):\n";
         }
         text += format("  +%04X %-20s ", which.info.offset, which.info.name);
         if (which.info.read == RegisterRead::changes)

@@ -100,9 +100,7 @@ void print(const StateTree& tree, unsigned depth, std::string& text) {
 std::optional<StateTree> parse_state(std::span<const u8> saved) {
     StateTree root;
     root.section = true;
-    Reader reader(saved);
-    while (!reader.at_end())
-        if (!parse_section(reader, root.items.emplace_back(), 0)) return {};
+    if (!parse_items(saved, root, 0)) return {};
     return root;
 }
 
