@@ -45,7 +45,9 @@ bool goes_on_behind(const Insn& insn) {
     return conditional && static_cast<i64>(insn.immediate) > 0;
 }
 
-std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuModel& model) {
+// `backing`: where `code` begins.
+std::vector<Insn> decode_block(std::span<const u8> code, u64 backing, u32 mode, const Cpu& cpu) {
+    const CpuModel& model = cpu.model();
     const auto size = static_cast<CodeSize>(mode & kModeCodeSize);
     std::vector<Insn> insns;
     size_t offset = 0;
@@ -56,6 +58,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
+        if (cpu.code_is_marked(backing + offset)) break;
         if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
     }
     return insns;
@@ -180,6 +183,7 @@ ExitReason Translator::run(u64 instructions) {
 // Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
 void Translator::interpret(Interpreter::Block* block) {
     wanted_ = nullptr;
+    if (!block && cpu_.stops_here()) return;
     if (!block || block->count > end_ - cpu_.state.retired) {
         ++counters_.steps;
         interpreter_.step();
@@ -192,6 +196,10 @@ void Translator::interpret(Interpreter::Block* block) {
 // Null: the interpreter has gone on for a while.
 Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
+    if (cpu_.code_is_marked(cpu_.linear_ip())) {
+        interpret(nullptr);
+        return nullptr;
+    }
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
     if (entry.ip == ip && is_good(entry, &Cpu::fetch_pointer)) return block_at(entry.code);
@@ -388,7 +396,7 @@ Block* Translator::find_or_translate(u64 backing) {
 
 Block* Translator::translate(u64 backing, u64 key, const Form& form) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    const auto insns = decode_block(page, mode_of(key), cpu_.model());
+    const auto insns = decode_block(page, backing, mode_of(key), cpu_);
     if (insns.empty()) return nullptr;
     return translate(insns, backing, key, Block::kInOnePage, form);
 }
