@@ -453,7 +453,7 @@ Result<void> ClientCache::zero(SharedBase& base, u64 offset, u64 length) {
     const u64 head_end = std::min(align_up(offset, kCluster), end);
     const u64 whole_end = end == bytes() ? end : std::max(align_down(end, kCluster), head_end);
     LODGE_TRY(write(base, offset, std::span(kZeros).first(head_end - offset)));
-    LODGE_TRY(noticing_full(zero_whole(head_end / kCluster, (whole_end + kCluster - 1) / kCluster)));
+    LODGE_TRY(noticing_full(zero_whole((head_end + kCluster - 1) / kCluster, (whole_end + kCluster - 1) / kCluster)));
     return write(base, whole_end, std::span(kZeros).first(end - whole_end));
 }
 

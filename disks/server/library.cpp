@@ -227,7 +227,8 @@ void Library::release(const Hold& hold) {
             --entry.shared_sessions;
             if (--client->second.sessions != 0) return;
             end_shared(entry, client->second);
-            const bool ended = hold.logged_out_ && !stopping_ && client->second.work->cache->boot().empty();
+            const bool wished = hold.logged_out_ && !stopping_ && asked_.erase(hold.mac_) == 0;
+            const bool ended = wished && client->second.work->cache->boot().empty();
             if (ended) client->second.work->cache->remove_file();
             // What was never written to is nothing to keep.
             const CacheWork& work = *client->second.work;
@@ -293,6 +294,17 @@ std::optional<std::string> Library::in_use(const std::string& vdisk, Mode mode, 
     if (mode == Mode::private_writes && own != entry.clients.end() && own->second.sessions == entry.shared_sessions)
         return {};
     return conflict(entry, mode, mac);
+}
+
+void Library::expect_logout(const std::string& mac) {
+    std::lock_guard lock(mutex_);
+    asked_.insert(mac);
+}
+
+Mode Library::mode_of(const std::string& vdisk) {
+    std::lock_guard lock(mutex_);
+    const auto found = entries_.find(vdisk);
+    return found != entries_.end() && found->second.private_sessions != 0 ? Mode::private_writes : Mode::shared;
 }
 
 std::vector<CacheUse> Library::caches() {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,12 +74,16 @@ class Library {
     void new_boot(const std::string& mac);
     // Logouts are not the initiators' wish from now on: the server stops.
     void expect_logouts() { stopping_ = true; }
+    // That client is asked to log out of a session. Any thread.
+    void expect_logout(const std::string& mac);
     // All caches to the host's disk, for the next server. No request is under way.
     void save_caches();
 
     // Any thread.
     std::optional<std::string> in_use(const std::string& vdisk, Mode mode, const std::string& mac);
     std::vector<CacheUse> caches();
+    // How it is open; shared, if it is not.
+    Mode mode_of(const std::string& vdisk);
     const BlockCache& base_cache() const { return base_cache_; }
 
   private:
@@ -128,6 +133,7 @@ class Library {
     std::mutex mutex_;
     std::condition_variable closed_;
     std::map<std::string, Entry> entries_;  // under mutex_, by vDisk
+    std::set<std::string> asked_;           // under mutex_: clients whose next logout is not their wish
     u64 bases_ = 0;                         // under mutex_: numbers given to bases
     WorkerPool pool_;                       // first to go: its work uses all of the above
 };

@@ -72,6 +72,9 @@ Result<std::shared_ptr<SharedBase>> SharedBase::open(const std::string& path, u6
     auto id = unique_id_of_image(path);
     if (!id) return id.error();
     base->unique_id_ = std::move(*id);
+    auto quick = open_image(path, {});
+    if (!quick) return quick.error();
+    if ((*quick)->set_patience(Patience::none)) base->quick_ = std::move(*quick);
     return base;
 }
 
@@ -116,14 +119,30 @@ Result<Extent> SharedBase::extent(u64 offset) {
 
 bool SharedBase::try_read(u64 offset, std::span<u8> into) {
     if (into.empty()) return true;
-    const u64 first = offset / kBlock, last = (offset + into.size() - 1) / kBlock;
-    for (u64 index = first; index <= last; ++index) {
-        const auto found = cache_.find(number_, index);
-        if (!found.here) return false;
+    const u64 last = (offset + into.size() - 1) / kBlock;
+    for (u64 index = offset / kBlock; index <= last; ++index) {
+        auto found = cache_.find(number_, index);
+        if (!found.here) {
+            auto block = read_without_wait(index);
+            if (!block) return false;
+            cache_.count(0, 1);
+            found.block = std::move(*block);
+        } else {
+            cache_.count(1, 0);
+        }
         copy_part(found.block, index, offset, into);
     }
-    cache_.count(last - first + 1, 0);
     return true;
+}
+
+// A worker reads what this cannot.
+std::optional<BlockCache::Block> SharedBase::read_without_wait(u64 index) {
+    std::unique_lock lock(quick_mutex_, std::try_to_lock);
+    if (!lock || !quick_) return {};
+    auto block = read_block(*quick_, index);
+    if (!block) return {};
+    cache_.add(number_, index, *block);
+    return std::move(*block);
 }
 
 Result<void> SharedBase::read(u64 offset, std::span<u8> into) {

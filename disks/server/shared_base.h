@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,7 +36,7 @@ class SharedBase {
     const std::string& unique_id() const { return unique_id_; }
 
     Result<void> read(u64 offset, std::span<u8> into);
-    // From memory; false if not all of it is there.
+    // From memory, the cache's or the host's; false if not all of it is there.
     bool try_read(u64 offset, std::span<u8> into);
     Result<Extent> extent(u64 offset);
 
@@ -49,6 +50,7 @@ class SharedBase {
     auto with_reader(Work work) -> decltype(work(std::declval<BlockDevice&>()));
     Result<std::unique_ptr<BlockDevice>> take_reader();
     void give_back(std::unique_ptr<BlockDevice> reader);
+    std::optional<BlockCache::Block> read_without_wait(u64 index);
     Result<BlockCache::Block> read_block(BlockDevice& reader, u64 index);
 
     const std::string path_;
@@ -56,6 +58,8 @@ class SharedBase {
     BlockCache& cache_;
     ImageVersion version_;
     std::string unique_id_;
+    std::mutex quick_mutex_;
+    std::unique_ptr<BlockDevice> quick_;  // under quick_mutex_: a driver that does not wait; null if there is no such
     std::mutex mutex_;
     std::condition_variable given_back_;
     std::vector<std::unique_ptr<BlockDevice>> idle_;  // under mutex_

@@ -73,6 +73,7 @@ class PrivateDisk final : public VDiskDisk, public std::enable_shared_from_this<
     void cut_off() override;
 
   private:
+    std::optional<scsi::MediumResult> read_without_wait(BlockDevice& device, const scsi::MediumRequest& request);
     scsi::MediumResult perform(BlockDevice& device, const scsi::MediumRequest& request, const std::vector<u8>& data);
 
     std::shared_ptr<PrivateImage> image_;  // target's thread; null once cut off

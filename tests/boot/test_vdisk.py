@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
-"""`lodge vdisk`: the commands on a store."""
+"""`lodge vdisk`: the commands on a store, and the server with initiators that come, write, are lost and come again."""
 import json
 import os
 import pathlib
+import re
+import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 from harness import lodge
+from iscsi_initiator import CommandFailed, Initiator, LoginFailed
 
 MAC = "52:54:00:12:34:56"
 
@@ -124,6 +129,212 @@ class Commands(StoreTest):
                 self.skipTest("it was done before the signal came")
             self.assertEqual(self.listed("list", self.store)["vdisks"], [])
             self.assertEqual(list((self.store / "vdisks").iterdir()), [])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server(StoreTest):
+    """A store with vDisk `debian` and two clients, and a server on it that tests stop, kill and start again."""
+
+    ONE, TWO = "52:54:00:00:00:01", "52:54:00:00:00:02"
+
+    def setUp(self):
+        super().setUp()
+        self.content = os.urandom(1 << 20) * 4
+        raw = self.folder / "disk.raw"
+        raw.write_bytes(self.content)
+        self.vdisk("init", self.store)
+        self.vdisk("import", self.store, "debian", raw)
+        for mac in (self.ONE, self.TWO):
+            self.vdisk("client", "add", self.store, mac)
+        self.image = self.listed("list", self.store)["vdisks"][0]["file"]
+        self.port = free_port()
+        self.process = None
+        self.output = ""
+        self.addCleanup(self.end, signal.SIGKILL)
+
+    def assign(self, mode, macs=(ONE, TWO)):
+        for mac in macs:
+            self.vdisk("assign", self.store, mac, "debian", "--mode", mode)
+
+    def start(self, *arguments):
+        self.process = subprocess.Popen(
+            [os.environ["LODGE"], "vdisk", "serve", self.store, "--listen", "127.0.0.1", "--http-port", "0",
+             "--iscsi-port", str(self.port), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        line = self.expect(r"serving .* http://127.0.0.1:(\d+)/")
+        self.http_port = int(line.group(1))
+
+    def expect(self, pattern, seconds=30):
+        """What the server says next, up to that pattern."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.output)):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                self.fail(f"no {pattern!r} in {self.output!r}")
+            piece = os.read(self.process.stdout.fileno(), 65536).decode(errors="replace")
+            if not piece:
+                self.fail(f"the server ended: {self.output!r}")
+            self.output += piece
+        self.output = self.output[found.end():]
+        return found
+
+    def end(self, number):
+        if not self.process:
+            return None
+        self.process.send_signal(number)
+        status = self.process.wait(60)
+        self.process.stdout.close()
+        self.process, self.output = None, ""
+        return status
+
+    def secret(self, mac):
+        """Of a new boot script."""
+        url = f"http://127.0.0.1:{self.http_port}/boot.ipxe?mac={mac}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            script = answer.read().decode()
+        name, secret = (re.search(rf"(?m)^set {word} (\S+)$", script) for word in ("username", "password"))
+        self.assertTrue(name and secret, script)
+        return name.group(1), secret.group(1)
+
+    def initiator(self, mac, secret):
+        name = "iqn.2026-11.io.lodge.client:" + mac.replace(":", "-")
+        session = Initiator(self.port, "debian", name, secret)
+        self.addCleanup(session.lose)
+        return session
+
+    def boot(self, mac):
+        return self.initiator(mac, self.secret(mac))
+
+
+class Serve(Server):
+    def test_private(self):
+        self.assign("private")
+        self.start()
+        two = self.secret(self.TWO)
+        one = self.boot(self.ONE)
+        self.expect(f"client {self.ONE} .* has logged in to vDisk debian, private")
+        data = os.urandom(8192)
+        self.assertEqual(one.read(0, 16), self.content[:8192])
+        one.write(16, data)
+        one.flush()
+        with self.assertRaises(LoginFailed):
+            self.initiator(self.TWO, two)
+        self.expect(f"client {self.TWO} .* is refused .*client {self.ONE} has it for itself")
+        time.sleep(1.2)
+        sessions = self.listed("list", self.store)["vdisks"][0]["sessions"]
+        self.assertEqual([(each["mac"], each["mode"]) for each in sessions], [(self.ONE, "private")])
+        self.vdisk("remove", self.store, "debian", "--force", status=2)
+        self.vdisk("serve", self.store, status=2)
+        one.log_out()
+        self.expect("has left vDisk debian: logged out")
+        again = self.initiator(self.TWO, two)
+        self.assertEqual(again.read(16, 16), data)
+        self.assertEqual(self.end(signal.SIGTERM), 0)
+        self.assertEqual(lodge("disk", "check", self.image).returncode, 0)
+        expected = self.folder / "expected.raw"
+        expected.write_bytes(self.content[:8192] + data + self.content[16384:])
+        self.assertEqual(lodge("disk", "compare", self.image, expected).returncode, 0)
+        self.assertIn("logs in to vDisk debian, private", self.vdisk("log", self.store))
+
+    def test_proof(self):
+        self.assign("shared")
+        self.start()
+        name, secret = self.secret(self.ONE)
+        with self.assertRaises(LoginFailed):
+            self.initiator(self.ONE, (name, "0" * 32))
+        with self.assertRaises(LoginFailed):
+            self.initiator(self.ONE, None)
+        with self.assertRaises(LoginFailed):
+            self.initiator(self.ONE, self.secret(self.TWO))
+        self.expect(f"client {self.ONE} .* is refused .*wrong name or secret")
+        self.initiator(self.ONE, (name, secret)).read(0, 1)
+
+    def shared(self, ending, kept, *settings):
+        """Writes of one boot, before and after the server ended so and was there again; then those of the next."""
+        self.assign("shared")
+        if settings:
+            self.vdisk("settings", self.store, *settings)
+        image = pathlib.Path(self.image).read_bytes()
+        self.start()
+        ones_secret = self.secret(self.ONE)
+        one, two = self.initiator(self.ONE, ones_secret), self.boot(self.TWO)
+        ones, twos = os.urandom(100 * 512), os.urandom(100 * 512)
+        for _ in range(2):
+            one.write(3, ones)
+            two.write(3, twos)
+        self.assertEqual(one.read(3, 100), ones)
+        secret = self.secret(self.TWO)
+        self.end(ending)
+        self.start()
+        if kept:
+            self.assertEqual(one.read(3, 100), ones)  # the same session, which has logged in again
+            one.write(0, twos[:512])
+            self.assertEqual(one.read(0, 1), twos[:512])
+        else:
+            with self.assertRaises(LoginFailed):
+                self.initiator(self.ONE, ones_secret)
+            self.expect(f"client {self.ONE} .* is refused .*its writes were lost with the server.*boot again")
+        two.lose()
+        again = self.initiator(self.TWO, secret)
+        self.assertEqual(again.read(0, 200), self.content[:200 * 512])
+        self.assertEqual(pathlib.Path(self.image).read_bytes(), image)
+        return one
+
+    def test_killed_with_caches_on_disk(self):
+        self.shared(signal.SIGKILL, True).log_out()
+
+    def test_killed_with_caches_in_memory(self):
+        self.shared(signal.SIGKILL, False, "--cache", "memory").lose()
+
+    def test_stopped_with_caches_in_memory(self):
+        self.shared(signal.SIGTERM, True, "--cache", "memory").log_out()
+
+    def test_killed_under_a_private_client(self):
+        self.assign("private")
+        self.start()
+        one = self.boot(self.ONE)
+        blocks = {}
+        for round_number in range(5):
+            for sector in range(round_number, 8000, 397):
+                blocks[sector] = os.urandom(512)
+                one.write(sector, blocks[sector])
+            self.end(signal.SIGKILL)
+            self.start()
+            for sector, data in blocks.items():
+                self.assertEqual(one.read(sector, 1), data)
+        one.log_out()
+        self.end(signal.SIGTERM)
+        self.assertEqual(lodge("disk", "check", self.image).returncode, 0)
+
+    def test_full_cache(self):
+        self.assign("shared")
+        self.vdisk("settings", self.store, "--cache-quota", "64K")
+        self.start()
+        one = self.boot(self.ONE)
+        one.write(0, self.content[4096:4096 + 65536])
+        with self.assertRaisesRegex(CommandFailed, "sense 7/2707"):  # DATA PROTECT, space allocation failed
+            one.write(1024, bytes(range(256)) * 16)
+        self.expect(f"client {self.ONE}, vDisk debian: its cache of 64 KiB is full")
+        self.assertEqual(one.read(0, 128), self.content[4096:4096 + 65536])
+        self.assertEqual(one.read(1024, 8), self.content[1024 * 512:1024 * 512 + 4096])
+        one.write(8, b"x" * 512)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/api/v1/caches", timeout=30) as answer:
+            self.assertIn('"full":true', answer.read().decode().replace(" ", ""))
+        self.assertIn("is full", self.vdisk("log", self.store))
+
+    def test_network_away(self):
+        self.assign("shared")
+        self.start()
+        secret = self.secret(self.ONE)
+        one = self.initiator(self.ONE, secret)
+        one.write(0, b"y" * 512)
+        one.lose()
+        self.expect("has left vDisk debian: connection lost")
+        self.assertEqual(self.initiator(self.ONE, secret).read(0, 1), b"y" * 512)
 
 
 if __name__ == "__main__":
