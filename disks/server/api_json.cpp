@@ -20,6 +20,7 @@ const char* name_of(ErrorKind kind) {
             return "no_space";
         case ErrorKind::io:
         case ErrorKind::guest:
+        case ErrorKind::would_wait:
             break;
     }
     return "io";
@@ -40,6 +41,7 @@ int status_of(ErrorKind kind) {
             return 507;
         case ErrorKind::io:
         case ErrorKind::guest:
+        case ErrorKind::would_wait:
             break;
     }
     return 500;
