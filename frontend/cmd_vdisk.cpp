@@ -130,6 +130,7 @@ void add_vdisk_command(CLI::App& app, int& exit_status) {
     add_remove(*vdisk, exit_status);
     add_vdisk_clients(*vdisk, exit_status);
     add_vdisk_settings(*vdisk, exit_status);
+    add_vdisk_serve(*vdisk, exit_status);
 }
 
 }  // namespace lodge

@@ -29,5 +29,6 @@ Result<std::string> text_or_file(const std::string& argument);
 // Groups of commands, each in a file of its own.
 void add_vdisk_clients(CLI::App& vdisk, int& exit_status);
 void add_vdisk_settings(CLI::App& vdisk, int& exit_status);
+void add_vdisk_serve(CLI::App& vdisk, int& exit_status);
 
 }  // namespace lodge

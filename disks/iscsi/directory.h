@@ -29,6 +29,7 @@ struct Caller {
     std::string address;               // of its end of the connection: 192.0.2.1:40000, [2001:db8::1]:40000
     std::string chap_name;             // as whom it proved itself; empty before that, or when nobody asked for proof
     std::vector<u8> initiator_port{};  // its SCSI name: InitiatorName,i,0xISID (RFC 7143 section 4.4.1)
+    std::string chap_secret{};         // with which of the accepted secrets; empty as chap_name is
 };
 
 // How a caller is to prove itself.

@@ -253,6 +253,7 @@ Login::Step Login::check_response() {
     // Whoever could be made to answer with the initiator's own secret would be an oracle for it (section 9.2.1).
     const bool shared = authentication_.mutual && authentication_.mutual->secret == proved->secret;
     facts_.caller.chap_name = proved->name;
+    facts_.caller.chap_secret = proved->secret;
     security_ = Security::passed;
     const std::string* their_challenge = value("CHAP_C");
     const std::string* their_identifier = value("CHAP_I");
