@@ -139,7 +139,7 @@ std::string start_script(const BootPlan& plan, const BootRequest& request, const
         "menu lodge: vDisk " +
         name +
         " did not start, attempt ${attempts}\n"
-        "item --gap -- iPXE says: http://ipxe.org/${reason}\n" +
+        "item --gap -- iPXE error ${reason}\n" +
         gaps("If the server turned this computer away, the log on its administration page says why.") +
         identity_lines(plan, request) +
         "item --gap --\n"

@@ -34,8 +34,9 @@ std::string pxe_configuration(const PxeNetwork& network, u16 http_port, const st
         network.interface, network.network, network.mask, ipxe_folder);
     for (const Firmware& each : kFirmware)
         text += fmt::format("pxe-service=tag:!ipxe,{},\"lodge\",{}\n", each.architecture, each.file);
-    const std::string authority = fmt::format("{}:{}", network.address, http_port);
-    return text + "dhcp-boot=tag:ipxe,\"" + boot_script_url(authority) + "\"\n";
+    // iPXE takes a proxy's file name only with a next server (seen with 1.0.0+git-20190125), though a URL needs none.
+    const std::string url = boot_script_url(fmt::format("{}:{}", network.address, http_port));
+    return text + fmt::format("dhcp-boot=tag:ipxe,\"{}\",,{}\n", url, network.address);
 }
 
 }  // namespace lodge::server
