@@ -61,7 +61,10 @@ Result<std::unique_ptr<Executor>> make_engine(const RunConfig& config, Cpu& cpu)
     options.listing = config.list_code;
     options.perf_map = config.perf_map;
     options.jit_dump = config.jit_dump;
-    if (config.hot_at_once) options.samples = 0;
+    if (config.hot_at_once) {
+        options.samples = 0;
+        options.often = 200;
+    }
     auto translator = jit::Translator::create(cpu, options);
     if (!translator) return translator.error();
     return std::unique_ptr<Executor>(std::move(*translator));
