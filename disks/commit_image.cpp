@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "disks/resize_image.h"
+#include "disks/vhd_children.h"
 #include "disks/vhd_dynamic.h"
 #include "disks/vhd_editor.h"
 #include "disks/vhd_parent.h"
@@ -149,9 +150,20 @@ Result<u64> write_to_parent(File& file, const VhdLayout& layout, FoundParent fou
     return Committer(child).run(throw_away_folder(options), progress);
 }
 
+Result<void> refuse_other_children(const VhdId& parent, const std::string& parent_path, const std::string& child_path,
+                                   const OpenOptions& options) {
+    const std::vector<std::string> children = find_other_children(parent, parent_path, child_path, options);
+    if (children.empty()) return {};
+    std::string names;
+    for (const std::string& child : children) names += (names.empty() ? "" : ", ") + child;
+    return Error{ErrorKind::usage, parent_path + ": has other children, which would read something else afterwards (" +
+                                       names + "); convert or rebase those first, or commit with --force"};
+}
+
 }  // namespace
 
-Result<CommitReport> commit_image(File& file, const OpenOptions& options, const CopyProgress& progress) {
+Result<CommitReport> commit_image(File& file, const OpenOptions& options, const CopyProgress& progress,
+                                  OtherChildren others) {
     auto editor = VhdEditor::open(file, options.size_rule);
     if (!editor) return editor.error();
     const VhdLayout& layout = (*editor)->layout();
@@ -159,6 +171,8 @@ Result<CommitReport> commit_image(File& file, const OpenOptions& options, const 
         return Error{ErrorKind::usage, file.name() + ": is no differencing VHD, so it has no parent to commit to"};
     auto found = find_parent(file, layout, options, {layout.footer.unique_id}, FileAccess::read_write);
     if (!found) return found.error();
+    if (others == OtherChildren::refuse)
+        LODGE_TRY(refuse_other_children(layout.header.parent_unique_id, found->path, file.name(), options));
     CommitReport report;
     report.parent = found->path;
     const u64 size_before = found->details.disk_size;
@@ -175,10 +189,11 @@ Result<CommitReport> commit_image(File& file, const OpenOptions& options, const 
     return report;
 }
 
-Result<CommitReport> commit_image(const std::string& path, const OpenOptions& options, const CopyProgress& progress) {
+Result<CommitReport> commit_image(const std::string& path, const OpenOptions& options, const CopyProgress& progress,
+                                  OtherChildren others) {
     auto file = options.open_file(path, FileAccess::read_write);
     if (!file) return file.error();
-    return commit_image(**file, options, progress);
+    return commit_image(**file, options, progress, others);
 }
 
 }  // namespace lodge

@@ -15,11 +15,17 @@ struct CommitReport {
     bool parent_is_larger = false;  // and stays so
 };
 
-// The parent is opened for writing; other children of it would read something else from then on. Where it fails or
+// Other children of the parent would read something else from then on. Those that find_other_children knows of are a
+// reason to refuse.
+enum class OtherChildren { refuse, spoil };
+
+// The parent is opened for writing. Where it fails or
 // `progress` stops it, what the parent had is put back, from a throw-away file that keeps it until then. Errors: usage
-// (no differencing image, stopped), and those of open_image, resize_image and VhdEditor::open.
-Result<CommitReport> commit_image(const std::string& path, const OpenOptions& options, const CopyProgress& progress);
+// (no differencing image, other children, stopped), and those of open_image, resize_image and VhdEditor::open.
+Result<CommitReport> commit_image(const std::string& path, const OpenOptions& options, const CopyProgress& progress,
+                                  OtherChildren others = OtherChildren::refuse);
 // As above for a file that is open for writing.
-Result<CommitReport> commit_image(File& file, const OpenOptions& options, const CopyProgress& progress);
+Result<CommitReport> commit_image(File& file, const OpenOptions& options, const CopyProgress& progress,
+                                  OtherChildren others = OtherChildren::refuse);
 
 }  // namespace lodge

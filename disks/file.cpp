@@ -105,7 +105,7 @@ bool anybody_holds(int descriptor, off_t byte) {
 
 Result<std::unique_ptr<HostFile>> HostFile::open(const std::string& path, FileAccess access) {
     // O_NONBLOCK: opening a pipe must not wait for its other end. It means nothing for regular files.
-    const int mode = access == FileAccess::read ? O_RDONLY : O_RDWR;
+    const int mode = access == FileAccess::read_write ? O_RDWR : O_RDONLY;
     const int descriptor = ::open(path.c_str(), mode | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0 && errno == EISDIR)
         return Error{ErrorKind::bad_format, path + ": is a directory; name an image file in it"};
@@ -158,6 +158,7 @@ Error HostFile::failure_at(const char* action, u64 offset, u64 length) const {
 }
 
 Result<void> HostFile::lock(FileAccess access) {
+    if (access == FileAccess::glance) return {};
     if (access == FileAccess::read_write) {
         if (take_lock(descriptor_, F_WRLCK, 0, 0)) return {};
         return Error{ErrorKind::locked, name_ + ": another program has it open; stop that program first"};

@@ -53,6 +53,7 @@ class File {
 enum class FileAccess {
     read,        // takes the shared lock: many readers, no writer
     read_write,  // takes the exclusive lock
+    glance,      // reading without a lock: somebody may write meanwhile
 };
 
 class HostFile final : public File {

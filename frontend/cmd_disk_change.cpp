@@ -15,11 +15,12 @@ namespace {
 
 constexpr int kDisksDiffer = 1;
 
-Result<void> commit_disk(const SourceArguments& child) {
+Result<void> commit_disk(const SourceArguments& child, bool force) {
     auto options = child.options();
     if (!options) return options.error();
     Watched watched;
-    const auto done = commit_image(child.file, *options, watched.progress());
+    const auto done =
+        commit_image(child.file, *options, watched.progress(), force ? OtherChildren::spoil : OtherChildren::refuse);
     if (!done) return done.error();
     fmt::print("{}: {} written to {}\n", child.file, size_for_people(done->bytes), done->parent);
     if (done->parent_grew) fmt::print("{}: was smaller, and has its size now\n", done->parent);
@@ -118,10 +119,17 @@ struct Command {
 };
 
 void add_commit(CLI::App& disk, int& exit_status) {
-    const Command<SourceArguments> command(disk, "commit", "write what a differencing image holds into its parent");
-    command.arguments->add_to(command.app, "CHILD");
-    command.app.callback(
-        [arguments = command.arguments, &exit_status] { exit_status = report(commit_disk(*arguments)); });
+    struct Arguments {
+        SourceArguments child;
+        bool force = false;
+    };
+    const Command<Arguments> command(disk, "commit", "write what a differencing image holds into its parent");
+    command.arguments->child.add_to(command.app, "CHILD");
+    command.app.add_flag("--force", command.arguments->force,
+                         "even if there are other children of the parent, which read something else afterwards");
+    command.app.callback([arguments = command.arguments, &exit_status] {
+        exit_status = report(commit_disk(arguments->child, arguments->force));
+    });
 }
 
 void add_rebase(CLI::App& disk, int& exit_status) {

@@ -12,7 +12,8 @@
 // What is on a disk is no part of a saved state: a machine must be restored over the disk as it was when it was saved.
 // The guest here writes to its disk only after the last stage, so that an empty overlay (mode=shared) will do.
 //
-// Usage: restore_test GUESTS (the folder that tests/guests/make_guests.sh makes)
+// Usage: restore_test GUESTS ide|scsi (the folder that tests/guests/make_guests.sh makes; where the disk is)
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include <future>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "frontend/pc_machine.h"
@@ -43,36 +45,54 @@ struct Stage {
     const char* name;
     u64 delay;
     u64 step;
-    bool (*reached)(Machine&);
+    bool (*reached)(PcMachine&);
 };
 
 constexpr u64 kMillion = 1'000'000;
 
-bool always(Machine&) {
+bool always(PcMachine&) {
     return true;
 }
 
-bool paging(Machine& machine) {
-    return machine.cpu().state.cr0 & kCr0Pg;
+bool paging(PcMachine& pc) {
+    return pc.machine().cpu().state.cr0 & kCr0Pg;
 }
 
-// BSY in the alternate status register, which may be read without a trace.
-bool disk_works(Machine& machine) {
-    return machine.ports().read(0x3F6, 1) & 0x80;
+std::vector<u8> save(Device& device) {
+    StateIo io;
+    device.state(io);
+    return io.take();
+}
+
+// The field of that name, a u32, in the saved state of a disk's queue; 0 where there is none.
+bool has_request_in_flight(Device& device) {
+    static constexpr std::string_view kField = "in_flight";
+    const auto saved = save(device);
+    for (auto at = saved.begin();; ++at) {
+        at = std::search(at, saved.end(), kField.begin(), kField.end());
+        const size_t value = static_cast<size_t>(at - saved.begin()) + kField.size() + sizeof(u32);
+        if (value + sizeof(u32) > saved.size()) return false;
+        if (load<u32>(&saved[value])) return true;
+    }
+}
+
+bool disk_works(PcMachine& pc) {
+    const auto& devices = pc.pc().devices();
+    return std::any_of(devices.begin(), devices.end(), [](Device* device) { return has_request_in_flight(*device); });
 }
 
 // The kernel is loaded at 16 MiB, above all code of firmware and boot loader that runs here.
-bool kernel_without_paging(Machine& machine) {
-    const CpuState& state = machine.cpu().state;
-    return !paging(machine) && (state.cr0 & kCr0Pe) && state.ip >= 16 * kMiB && state.ip < 128 * kMiB;
+bool kernel_without_paging(PcMachine& pc) {
+    const CpuState& state = pc.machine().cpu().state;
+    return !paging(pc) && (state.cr0 & kCr0Pe) && state.ip >= 16 * kMiB && state.ip < 128 * kMiB;
 }
 
-bool kernel_waits_for_disk(Machine& machine) {
-    return paging(machine) && disk_works(machine);
+bool kernel_waits_for_disk(PcMachine& pc) {
+    return paging(pc) && disk_works(pc);
 }
 
-bool user_program(Machine& machine) {
-    return paging(machine) && machine.cpu().state.cpl == 3;
+bool user_program(PcMachine& pc) {
+    return paging(pc) && pc.machine().cpu().state.cpl == 3;
 }
 
 constexpr Stage kStages[] = {
@@ -92,8 +112,8 @@ struct Point {
 
 class Boots {
   public:
-    Boots(std::filesystem::path guests, std::filesystem::path folder)
-        : guests_(std::move(guests)), folder_(std::move(folder)) {}
+    // `disk`: the option's value.
+    Boots(std::string disk, std::filesystem::path folder) : disk_(std::move(disk)), folder_(std::move(folder)) {}
 
     void run() {
         auto relay = std::async(std::launch::async, [this] { return run_relay(); });
@@ -113,7 +133,7 @@ class Boots {
         config.memory = "128";
         config.clock = "virtual";
         config.display = "none";
-        config.disks = {(guests_ / "auto.vhd").string() + ",mode=shared"};
+        config.disks = {disk_};
         config.serial = "file:" + serial;
         auto made = PcMachine::create(config, log_);
         if (!made) fail(made.error().context);
@@ -138,23 +158,17 @@ class Boots {
         return save(machine);
     }
 
-    static std::vector<u8> save(Device& device) {
-        StateIo io;
-        device.state(io);
-        return io.take();
-    }
-
     void check_devices(Pc& from, const std::string& stage) {
         const auto other = make((folder_ / "devices").string());
         const auto& devices = other->pc().devices();
         expect(devices.size() == from.devices().size(), "two machines have different devices");
         for (size_t i = 0; i < devices.size(); ++i) {
             const std::string name = stage + ", device " + std::string(devices[i]->name());
-            const auto saved = save(*from.devices()[i]);
+            const auto saved = lodge::save(*from.devices()[i]);
             StateIo io(saved);
             devices[i]->state(io);
             if (const auto loaded = io.result(); !loaded) fail(name + ": " + loaded.error().context);
-            expect(save(*devices[i]) == saved, name + ": saved again otherwise than it was loaded");
+            expect(lodge::save(*devices[i]) == saved, name + ": saved again otherwise than it was loaded");
         }
     }
 
@@ -168,7 +182,7 @@ class Boots {
             do {
                 at += stage.step;
                 run_to(machine, at);
-            } while (!stage.reached(machine));
+            } while (!stage.reached(*pc));
             std::printf("%12llu  %s\n", static_cast<unsigned long long>(at), stage.name);
             std::fflush(stdout);
             points_[i].set_value(save(machine));
@@ -216,7 +230,8 @@ class Boots {
         expect(relayed == straight, "the relay's serial output differs");
     }
 
-    std::filesystem::path guests_, folder_;
+    std::string disk_;
+    std::filesystem::path folder_;
     Log log_;
     std::promise<Point> points_[kStageCount];
 };
@@ -226,13 +241,15 @@ class Boots {
 }  // namespace lodge
 
 int main(int count, char** arguments) {
-    if (count != 2) {
-        std::fprintf(stderr, "usage: restore_test GUESTS\n");
+    const std::string bus = count == 3 ? arguments[2] : "";
+    if (bus != "ide" && bus != "scsi") {
+        std::fprintf(stderr, "usage: restore_test GUESTS ide|scsi\n");
         return 2;
     }
+    const std::string image = std::string(arguments[1]) + (bus == "scsi" ? "/scsi-auto.vhd" : "/auto.vhd");
     char folder[] = "/tmp/lodge-restore-XXXXXX";
     if (!mkdtemp(folder)) return 2;
-    lodge::Boots(arguments[1], folder).run();
+    lodge::Boots(image + ",mode=shared,bus=" + bus, folder).run();
     std::filesystem::remove_all(folder);
     return 0;
 }

@@ -295,7 +295,7 @@ Result<void> HistoryRunner::make_structure(const Step& step) {
                 return file->sync();
             });
         case Step::Kind::commit: {
-            const auto done = commit_image(path(step.level), options, go_on);
+            const auto done = commit_image(path(step.level), options, go_on, OtherChildren::spoil);
             return done ? Result<void>() : Result<void>(done.error());
         }
         case Step::Kind::drop:

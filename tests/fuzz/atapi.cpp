@@ -16,8 +16,8 @@ struct CdBoard : TestBoard {
         ide.config_write(0x40, 4, 0x8000'8000);
         for (u16 port : {u16{0x1F6}, u16{0x176}}) out(port, 0xA0);
     }
-    static std::unique_ptr<ide_test::MemoryDisk> disc(u64 blocks) {
-        auto made = std::make_unique<ide_test::MemoryDisk>(blocks * 4);
+    static std::unique_ptr<test::MemoryDisk> disc(u64 blocks) {
+        auto made = std::make_unique<test::MemoryDisk>(blocks * 4);
         made->write_protected = true;
         return made;
     }
@@ -69,7 +69,7 @@ struct CdBoard : TestBoard {
         inputs.apply_all(clock.position());
     }
 
-    ide_test::MemoryDisk disk{5000};
+    test::MemoryDisk disk{5000};
     MediumSlot slot{inputs, log, "cdrom2", disc(500)};
     Platform board_platform = TestBoard::platform();  // PCI functions keep a reference to it
     Ide ide{board_platform, IrqLine(lines, 14), IrqLine(lines, 15), {&disk}, {nullptr, nullptr, &slot, nullptr}};

@@ -76,7 +76,7 @@ class FixedVector final : public InterruptController {
 };
 
 struct TestBoard {
-    explicit TestBoard(u64 backing = 2 * kMiB) {
+    explicit TestBoard(u64 backing = 2 * kMiB, ClockMode mode = ClockMode::virtual_time) : clock(mode) {
         auto made = PhysicalMemory::create(backing, mmio);
         if (!made) std::abort();
         memory = std::move(*made);
@@ -110,7 +110,7 @@ struct TestBoard {
     Bus ports{log, "port"};
     Bus mmio{log, "memory"};
     std::unique_ptr<PhysicalMemory> memory;
-    GuestClock clock{ClockMode::virtual_time};
+    GuestClock clock;
     Scheduler scheduler{clock};
     InputQueue inputs;
     RecordingControl control;

@@ -2,36 +2,21 @@
 // must save to the same bytes again after it was loaded.
 #include <cstdlib>
 
+#include "tests/fuzz/fuzzer_bytes.h"
 #include "tests/unit/ide_fixture.h"
 
 using namespace lodge;
 using ide_test::Board;
 using ide_test::kBusMasterPort;
 using ide_test::kMemory;
-using ide_test::MemoryDisk;
+using test::FuzzerBytes;
+using test::MemoryDisk;
 
 namespace {
 
-class Bytes {
-  public:
-    explicit Bytes(std::span<const u8> bytes) : bytes_(bytes) {}
-    bool empty() const { return bytes_.empty(); }
-    template <class T>
-    T take() {
-        T value{};
-        const size_t size = std::min(sizeof value, bytes_.size());
-        std::memcpy(&value, bytes_.data(), size);
-        bytes_ = bytes_.subspan(size);
-        return value;
-    }
-
-  private:
-    std::span<const u8> bytes_;
-};
-
 class Session {
   public:
-    explicit Session(Bytes& bytes) : bytes_(bytes) {}
+    explicit Session(FuzzerBytes& bytes) : bytes_(bytes) {}
 
     void step() {
         const u8 action = bytes_.take<u8>();
@@ -50,9 +35,9 @@ class Session {
             case 5:
                 return write_data();
             case 6:
-                return board_.pass(u64{bytes_.take<u16>()} << 4);
+                return board_.advance(u64{bytes_.take<u16>()} << 4);
             case 7:
-                return board_.pass(2'000'000);
+                return board_.advance(2'000'000);
             case 8:
                 return board_.ports.write(kBusMasterPort + (bytes_.take<u8>() & 15), size(), bytes_.take<u32>());
             case 9:
@@ -143,7 +128,7 @@ class Session {
         first_.fail_flushes = which & 4;
     }
 
-    Bytes& bytes_;
+    FuzzerBytes& bytes_;
     u16 base_ = 0x1F0;
     MemoryDisk first_{5000};
     MemoryDisk second_{64};
@@ -154,7 +139,7 @@ class Session {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
-    Bytes bytes({data, size});
+    FuzzerBytes bytes({data, size});
     Session session(bytes);
     while (!bytes.empty()) session.step();
     return 0;

@@ -2,6 +2,7 @@
 // nothing may crash, hang or grow, and a state must save to the same bytes again after it was loaded.
 #include <cstdlib>
 
+#include "tests/fuzz/fuzzer_bytes.h"
 #include "tests/unit/lsi_fixture.h"
 
 using namespace lodge;
@@ -10,7 +11,8 @@ using lsi_test::kIo;
 using lsi_test::kMemory;
 using lsi_test::kRam;
 using lsi_test::kRegistersAt;
-using lsi_test::MemoryDisk;
+using test::FuzzerBytes;
+using test::MemoryDisk;
 
 namespace {
 
@@ -24,45 +26,36 @@ class Session {
     }
 
   private:
-    template <class T>
-    T take() {
-        T value{};
-        const size_t size = std::min(sizeof value, bytes_.size());
-        std::memcpy(&value, bytes_.data(), size);
-        bytes_ = bytes_.subspan(size);
-        return value;
-    }
-
     void step() {
-        switch (take<u8>() & 0x0F) {
+        switch (bytes_.take<u8>() & 0x0F) {
             case 0:
-                return board_.out(take<u8>(), take<u8>());
+                return board_.out(bytes_.take<u8>(), bytes_.take<u8>());
             case 1:
-                return static_cast<void>(board_.in(take<u8>()));
+                return static_cast<void>(board_.in(bytes_.take<u8>()));
             case 2:
-                return board_.mmio.write(kRegistersAt + take<u8>() * 4, 4, take<u32>());
+                return board_.mmio.write(kRegistersAt + bytes_.take<u8>() * 4, 4, bytes_.take<u32>());
             case 3:
-                return board_.mmio.write(kRam + take<u16>() % 0x2000, 4, take<u32>());
+                return board_.mmio.write(kRam + bytes_.take<u16>() % 0x2000, 4, bytes_.take<u32>());
             case 4:
             case 5:
                 return instruction();
             case 6:
-                return board_.pass(u64{take<u16>()} << 6);
+                return board_.advance(u64{bytes_.take<u16>()} << 6);
             case 7:
-                return board_.pass(3'000'000);
+                return board_.advance(3'000'000);
             case 8:
                 return start();
             case 9:
             case 10:
                 return command();
             case 11:
-                return board_.memory->write_value(take<u16>() & 0xFFF8u, take<u64>());
+                return board_.memory->write_value(bytes_.take<u16>() & 0xFFF8u, bytes_.take<u64>());
             case 12:
                 return move();
             case 13:
                 return fail();
             case 14:
-                return board_.lsi.config_write(take<u8>() % 64, 1, take<u8>());
+                return board_.lsi.config_write(bytes_.take<u8>() % 64, 1, bytes_.take<u8>());
             default:
                 return restart();
         }
@@ -75,8 +68,8 @@ class Session {
                                          0x6000'0000, 0x6800'0000, 0x7000'0000, 0x7800'0000, 0x8008'0000, 0x800A'0000,
                                          0x870B'0000, 0x8808'0000, 0x9008'0000, 0x9808'0000, 0x9818'0000, 0xC000'0000,
                                          0xE000'0000, 0xF100'0000};
-        const u32 first = kKinds[take<u8>() % std::size(kKinds)] | (take<u32>() & 0x00FF'FFFF);
-        u32 second = take<u32>();
+        const u32 first = kKinds[bytes_.take<u8>() % std::size(kKinds)] | (bytes_.take<u32>() & 0x00FF'FFFF);
+        u32 second = bytes_.take<u32>();
         if (second & 1) second = 0x1000 + (second & 0xFFF8);
         if (second & 2) second = static_cast<u32>(kRam) + (second & 0x1FF8);
         board_.memory->write_value(0x1000 + program_, first);
@@ -93,16 +86,17 @@ class Session {
     void command() {
         static constexpr u8 kCodes[] = {0x00, 0x03, 0x08, 0x0A, 0x12, 0x15, 0x1A, 0x25, 0x28, 0x2A, 0x2E, 0x2F,
                                         0x35, 0x41, 0x42, 0x5A, 0x5E, 0x5F, 0x88, 0x89, 0x8A, 0x8B, 0x93, 0x9E};
-        const u8 flags = take<u8>();
+        const u8 flags = bytes_.take<u8>();
         std::array<u8, 16> cdb{};
-        cdb[0] = kCodes[take<u8>() % std::size(kCodes)];
-        for (size_t i = 1; i < cdb.size(); ++i) cdb[i] = bytes_.empty() || (flags & 0x40) ? u8{0} : take<u8>() & 0x1F;
+        cdb[0] = kCodes[bytes_.take<u8>() % std::size(kCodes)];
+        for (size_t i = 1; i < cdb.size(); ++i)
+            cdb[i] = bytes_.empty() || (flags & 0x40) ? u8{0} : bytes_.take<u8>() & 0x1F;
         const std::array<u8, 4> message = {static_cast<u8>(flags & 1 ? 0xC0 : 0x80), static_cast<u8>(0x20 + flags % 3),
                                            flags, 0x0D};
         board_.memory->write(0x600, message);
         board_.memory->write(0x620, cdb);
         const u32 target = flags & 2 ? 1 : 0, length = flags & 4 ? 3 : 1;
-        const u32 size = take<u16>() + 1;
+        const u32 size = bytes_.take<u16>() + 1;
         const u32 program[] = {0x4100'0000 | target << 16,
                                0,
                                0x0E00'0000 | length,
@@ -128,8 +122,8 @@ class Session {
 
     void move() {
         auto saved = board_.save();
-        const u16 at = take<u16>();
-        const u8 flip = take<u8>();
+        const u16 at = bytes_.take<u16>();
+        const u8 flip = bytes_.take<u8>();
         saved[at % saved.size()] ^= flip;
         const bool loaded = board_.load(saved);
         if (!flip && !loaded) std::abort();
@@ -138,7 +132,7 @@ class Session {
     }
 
     void fail() {
-        const u8 which = take<u8>();
+        const u8 which = bytes_.take<u8>();
         first_.fail_reads = which & 1;
         first_.fail_writes = which & 2;
         second_.fail_flushes = which & 4;
@@ -149,7 +143,7 @@ class Session {
         board_.enable();
     }
 
-    std::span<const u8> bytes_;
+    FuzzerBytes bytes_;
     u32 program_ = 0;
     MemoryDisk first_{5000};
     MemoryDisk second_{64};

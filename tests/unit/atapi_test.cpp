@@ -6,7 +6,7 @@
 
 using namespace lodge;
 using ide_test::Board;
-using ide_test::MemoryDisk;
+using test::MemoryDisk;
 
 namespace {
 
@@ -30,10 +30,10 @@ struct Fixture {
         return made;
     }
     u8 wait() {
-        for (int i = 0; i < 1000 && (board.in(kControl)&kIdeBusy); ++i) board.pass(1'000'000);
+        for (int i = 0; i < 1000 && (board.in(kControl)&kIdeBusy); ++i) board.advance(1'000'000);
         return board.in(kControl);
     }
-    bool irq() const { return board.lines.levels[15]; }
+    bool irq() const { return board.lines.level(15); }
     u8 reason() { return board.in(kBase + 2); }
     u16 byte_count() { return static_cast<u16>(board.in(kBase + 4) | board.in(kBase + 5) << 8); }
     // The PACKET command up to the packet's last word.
@@ -243,7 +243,7 @@ TEST_CASE("atapi: DEVICE RESET in the middle of a command") {
     CHECK(pc.board.in(kControl) == kIdeBusy);
     pc.board.out(kBase + 7, 0x08);
     CHECK(pc.board.in(kControl) == 0);
-    pc.board.pass(kNanosecondsPerSecond);
+    pc.board.advance(kNanosecondsPerSecond);
     CHECK(pc.board.in(kControl) == 0);
     CHECK_FALSE(pc.irq());
     CHECK(pc.read({0x28, 0, 0, 0, 0, 9, 0, 0, 1, 0}).size() == 2048);
@@ -311,7 +311,7 @@ TEST_CASE("atapi: saved and loaded at any moment of a read") {
                 pc.board.out32(ide_test::kBusMasterPort + 8 + 4, kTable);
                 pc.packet({0x28, 0, 0, 0, 0, 5, 0, 0, 4, 0}, 2048, dma);
                 if (dma) pc.board.out(ide_test::kBusMasterPort + 8, 0x09);
-                pc.board.pass(moment);
+                pc.board.advance(moment);
                 std::vector<u16> got;
                 for (unsigned i = 0; !dma && i < words && (pc.board.in(kControl)&kIdeDataRequest); ++i)
                     got.push_back(pc.board.in16(kBase));
@@ -342,7 +342,7 @@ TEST_CASE("atapi: a damaged state does no harm") {
         auto damaged = saved;
         damaged[at] ^= static_cast<u8>(1 << at % 8);
         other.board.load(damaged);
-        other.board.pass(200'000);
+        other.board.advance(200'000);
         for (int i = 0; i < 2000; ++i) other.board.in16(kBase);
         for (int i = 0; i < 8; ++i) other.board.out16(kBase, 0);
         other.board.out(kBase + 7, 0xA1);
@@ -371,7 +371,7 @@ TEST_CASE("atapi: beside a disk, as master and as slave") {
         board.out(0x1F2, 1);
         board.out(0x1F3, 5);
         board.out(0x1F7, 0x20);
-        board.pass(1'000'000);
+        board.advance(1'000'000);
         CHECK(board.in32(0x1F0) == 5);
         for (int i = 0; i < 127; ++i) board.in32(0x1F0);
         board.out(0x1F6, cd);

@@ -153,7 +153,10 @@ TEST_CASE("the life of a chain") {
     CHECK(read(top) == expected);
     CHECK(run({"compact", top}).status == 0);
     CHECK(run({"compare", folder / "whole", top}).status == 0);
-    CHECK(run({"commit", top}).status == 0);
+    // The image between them is another child of the base.
+    check_fails({"commit", top}, 2);
+    CHECK(run({"commit", top}).errors.find(child) != std::string::npos);
+    CHECK(run({"commit", top, "--force"}).status == 0);
     CHECK(read(top) == expected);
     CHECK(read(base) == expected);
     CHECK(run({"resize", top, "--size", "12M"}).status == 0);

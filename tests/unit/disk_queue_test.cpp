@@ -4,10 +4,10 @@
 
 #include <thread>
 
-#include "tests/unit/ide_fixture.h"
+#include "tests/unit/memory_disk.h"
 
 using namespace lodge;
-using ide_test::MemoryDisk;
+using test::MemoryDisk;
 
 namespace {
 

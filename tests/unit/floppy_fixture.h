@@ -3,11 +3,11 @@
 
 #include "devices/floppy_controller.h"
 #include "tests/fuzz/device_harness.h"
-#include "tests/unit/ide_fixture.h"
+#include "tests/unit/memory_disk.h"
 
 namespace lodge::floppy_test {
 
-using ide_test::MemoryDisk;
+using test::MemoryDisk;
 
 inline std::unique_ptr<MemoryDisk> diskette(u64 kibibytes) {
     return std::make_unique<MemoryDisk>(kibibytes * 2);

@@ -4,7 +4,7 @@
 
 using namespace lodge;
 using floppy_test::FloppyBoard;
-using ide_test::MemoryDisk;
+using test::MemoryDisk;
 
 namespace {
 

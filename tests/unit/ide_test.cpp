@@ -6,7 +6,7 @@
 
 using namespace lodge;
 using ide_test::Board;
-using ide_test::MemoryDisk;
+using test::MemoryDisk;
 
 namespace {
 
@@ -48,7 +48,7 @@ struct Pc {
     u8 wait() {
         for (int i = 0; i < 1000 && (board.in(kControl)&kIdeBusy); ++i) {
             if (board.clock.mode() == ClockMode::virtual_time) {
-                board.pass(1'000'000);
+                board.advance(1'000'000);
             } else {
                 board.inputs.wait(10'000'000);
                 board.inputs.apply_all(0);
@@ -60,7 +60,7 @@ struct Pc {
         command(code);
         return wait();
     }
-    bool irq() const { return board.lines.levels[14]; }
+    bool irq() const { return board.lines.level(14); }
     std::vector<u8> read_block(size_t sectors = 1) {
         std::vector<u8> block(sectors * kSectorSize);
         for (size_t at = 0; at < block.size(); at += 4) store(&block[at], board.in32(kBase));
@@ -374,7 +374,7 @@ TEST_CASE("ide: DMA whose bus master is started late, or may not yet") {
     pc.descriptors({{0x2000, 512 | kEndOfTable}});
     pc.lba28(100, 1);
     pc.command(0xC8);
-    pc.board.pass(10'000'000);
+    pc.board.advance(10'000'000);
     CHECK(pc.board.in(kControl) == kIdeBusy);
     pc.board.ide.config_write(kPciCommand, 2, kPciCommandIo);
     pc.start(true);
@@ -415,7 +415,7 @@ TEST_CASE("ide: descriptors for more or less than the drive moves") {
     pc.lba28(100, 2);
     pc.command(0xC8);
     pc.start(true);
-    pc.board.pass(kNanosecondsPerSecond);
+    pc.board.advance(kNanosecondsPerSecond);
     CHECK(pc.board.in(kControl) == kIdeBusy);
     CHECK(pc.bus_master_status() == 0x00);
     CHECK_FALSE(pc.irq());
@@ -444,7 +444,7 @@ TEST_CASE("ide: a bus master started the wrong way moves nothing") {
     pc.lba28(100, 1);
     pc.command(0xCA);
     pc.start(true);
-    pc.board.pass(kNanosecondsPerSecond);
+    pc.board.advance(kNanosecondsPerSecond);
     CHECK(pc.board.in(kControl) == kIdeBusy);
     CHECK(pc.disk.content.empty());
 }
@@ -491,7 +491,7 @@ TEST_CASE("ide: an empty cable floats, DD7 low") {
     pc.board.out(0x376, 4);
     pc.board.out(0x376, 0);
     CHECK(pc.board.in(0x177) == 0x7F);
-    CHECK_FALSE(pc.board.lines.levels[15]);
+    CHECK_FALSE(pc.board.lines.level(15));
 }
 
 TEST_CASE("ide: the master answers for a missing slave, with a status of zero") {
@@ -521,29 +521,29 @@ TEST_CASE("ide: two drives on a cable, each with its own interrupt") {
     board.out(kBase + 2, 1);
     board.out(kBase + 3, 5);
     board.out(kBase + 7, 0x20);
-    board.pass(1'000'000);
-    CHECK(board.lines.levels[14]);
+    board.advance(1'000'000);
+    CHECK(board.lines.level(14));
     CHECK(board.in(kBase + 7) == kData);
     u64 number = board.in32(kBase);
     CHECK(number == 5);
     for (int i = 0; i < 127; ++i) board.in32(kBase);
     CHECK(board.in(kControl) == kIdle);
     board.out(kBase + 7, 0xEC);
-    CHECK(board.lines.levels[14]);
+    CHECK(board.lines.level(14));
     for (int i = 0; i < 128; ++i) board.in32(kBase);
     board.out(kBase + 6, kMaster);
-    CHECK_FALSE(board.lines.levels[14]);
+    CHECK_FALSE(board.lines.level(14));
     board.out(kBase + 6, kSlave);
-    CHECK(board.lines.levels[14]);
+    CHECK(board.lines.level(14));
     // The secondary channel has only a slave.
     board.out(0x176, 0xF0);
     board.out(0x177, 0xEC);
-    CHECK(board.lines.levels[15]);
+    CHECK(board.lines.level(15));
     CHECK(board.in(0x177) == kData);
     board.out(0x376, 4);
     CHECK(board.in(0x177) == 0);
     board.out(0x376, 0);
-    CHECK_FALSE(board.lines.levels[15]);
+    CHECK_FALSE(board.lines.level(15));
 }
 
 TEST_CASE("ide: software reset in the middle of a command") {
@@ -560,7 +560,7 @@ TEST_CASE("ide: software reset in the middle of a command") {
     CHECK(pc.board.in(kBase + 3) == 1);
     CHECK(pc.board.in(kBase + 4) == 0);
     CHECK(pc.board.in(kBase + 5) == 0);
-    pc.board.pass(kNanosecondsPerSecond);
+    pc.board.advance(kNanosecondsPerSecond);
     CHECK(pc.board.in(kControl) == kIdle);
     CHECK_FALSE(pc.irq());
 }
@@ -686,7 +686,7 @@ TEST_CASE("ide: SMART self-tests and logs") {
     CHECK(smart(0xD4, 1, 0) == kIdle);
     CHECK(smart(0xD0, 0, 0) == kData);
     CHECK(pc.read_block()[363] == 0xF9);
-    pc.board.pass(3 * kNanosecondsPerSecond);
+    pc.board.advance(3 * kNanosecondsPerSecond);
     CHECK(smart(0xD0, 0, 0) == kData);
     CHECK(pc.read_block()[363] == 0x00);
     CHECK(smart(0xD4, 2, 0) == kIdle);
@@ -712,13 +712,13 @@ TEST_CASE("ide: the standby timer") {
     };
     pc.lba28(0, 2);  // ten seconds
     CHECK(pc.run(0xE3) == kIdle);
-    pc.board.pass(9 * kNanosecondsPerSecond);
+    pc.board.advance(9 * kNanosecondsPerSecond);
     CHECK(power() == 0xFF);
     pc.lba28(0, 1);
     CHECK(pc.run(0x40) == kIdle);
-    pc.board.pass(9 * kNanosecondsPerSecond);
+    pc.board.advance(9 * kNanosecondsPerSecond);
     CHECK(power() == 0xFF);
-    pc.board.pass(2 * kNanosecondsPerSecond);
+    pc.board.advance(2 * kNanosecondsPerSecond);
     CHECK(power() == 0x00);
     pc.lba28(0, 1);
     CHECK(pc.run(0x40) == kIdle);
@@ -727,7 +727,7 @@ TEST_CASE("ide: the standby timer") {
     CHECK(power() == 0x00);
     pc.lba28(0, 0);
     CHECK(pc.run(0xE3) == kIdle);
-    pc.board.pass(3600 * kNanosecondsPerSecond);
+    pc.board.advance(3600 * kNanosecondsPerSecond);
     CHECK(power() == 0xFF);
     for (const u8 count : {241, 251, 252, 253, 254, 255}) {
         pc.lba28(0, count);
@@ -854,7 +854,7 @@ TEST_CASE("ide: saved and loaded in the middle of DMA, waiting for the disk and 
             pc.lba28(200, 4);
             pc.command(0xC8);
             if (started) pc.start(true);
-            if (!waiting) pc.board.pass(1'000'000);
+            if (!waiting) pc.board.advance(1'000'000);
             move_to(pc, other);
             if (!started) other.start(true);
             CHECK(other.wait() == kIdle);

@@ -51,7 +51,7 @@ struct Adapter {
         wait();
     }
     void wait() {
-        for (int i = 0; i < 1000 && !board.irq(); ++i) board.pass(kMillisecond);
+        for (int i = 0; i < 1000 && !board.irq(); ++i) board.advance(kMillisecond);
     }
     u8 dstat() { return board.in(kDstat); }
     u16 sist() { return static_cast<u16>(board.in(kSist0) | board.in(kSist1) << 8); }
@@ -218,7 +218,7 @@ TEST_CASE("lsi53c895a: a save in mid-command, while the medium works, goes on in
                          kInt,
                          9});
         adapter.board.out32(kDsp, kCode);
-        adapter.board.pass(time);
+        adapter.board.advance(time);
         const auto saved = adapter.board.save();
         Adapter other;
         std::copy(adapter.board.memory->backing().begin(), adapter.board.memory->backing().end(),
@@ -376,7 +376,7 @@ TEST_CASE("lsi53c895a: an endless program leaves time to others, and can be ende
     adapter.program({kJump, kCode});
     adapter.board.out32(kDsp, kCode);
     CHECK(adapter.board.in(kIstat1) == kScriptsRunning);
-    adapter.board.pass(5 * kMillisecond);
+    adapter.board.advance(5 * kMillisecond);
     CHECK_FALSE(adapter.board.irq());
     adapter.board.out(kIstat0, kAbort);
     CHECK(adapter.dstat() == (kFifoEmpty | kAborted));
@@ -384,7 +384,7 @@ TEST_CASE("lsi53c895a: an endless program leaves time to others, and can be ende
     // 16 MiB moved over and over.
     adapter.program({0xC0FF'FFFC, 0, 0, kJump, kCode});
     adapter.board.out32(kDsp, kCode);
-    adapter.board.pass(kMillisecond);
+    adapter.board.advance(kMillisecond);
     adapter.board.out(kIstat0, kAbort);
 }
 
@@ -392,7 +392,7 @@ TEST_CASE("lsi53c895a: SIGP wakes a program that waits for a reselection") {
     Adapter adapter;
     adapter.program({kWaitReselect, kCode + 16, kInt, 1, kInt, 2});
     adapter.board.out32(kDsp, kCode);
-    adapter.board.pass(kMillisecond);
+    adapter.board.advance(kMillisecond);
     CHECK_FALSE(adapter.board.irq());
     adapter.board.out(kIstat0, kSignal);
     CHECK(adapter.board.in32(kDsps) == 2);
@@ -404,9 +404,9 @@ TEST_CASE("lsi53c895a: the general-purpose timer") {
     Adapter adapter;
     adapter.board.out(kSien1, kGeneralTimer);
     adapter.board.out(kStime1, 4);
-    adapter.board.pass(900'000);
+    adapter.board.advance(900'000);
     CHECK_FALSE(adapter.board.irq());
-    adapter.board.pass(200'000);
+    adapter.board.advance(200'000);
     CHECK(adapter.board.irq());
     CHECK(adapter.sist() == kGeneralTimer << 8);
 }
@@ -435,7 +435,7 @@ TEST_CASE("lsi53c895a: data into the chip's own registers") {
     adapter.program({kSelectAtn, 0, kMoveMessageOut | 1, kMessageOut, kMoveCommand | 10, kCommand, kMoveDataIn | 512,
                      static_cast<u32>(kRegistersAt), kInt, 1});
     adapter.board.out32(kDsp, kCode);
-    adapter.board.pass(100 * kMillisecond);
+    adapter.board.advance(100 * kMillisecond);
     adapter.board.lsi.reset();
     adapter.board.enable();
     adapter.program({kInt, 1});

@@ -4,7 +4,7 @@
 
 #include "devices/linux_loader.h"
 #include "tests/unit/board_fixture.h"
-#include "tests/unit/ide_fixture.h"
+#include "tests/unit/memory_disk.h"
 
 namespace lodge {
 namespace {
@@ -16,7 +16,7 @@ struct Board : BoardFixture {
         : BoardFixture(PcLayout{kRam}.backing_bytes()) {
         PcConfig config;
         for (size_t i = 0; i < disk_sectors.size(); ++i)
-            if (disk_sectors[i]) config.disks[i] = std::make_unique<ide_test::MemoryDisk>(disk_sectors[i]);
+            if (disk_sectors[i]) config.disks[i] = std::make_unique<test::MemoryDisk>(disk_sectors[i]);
         config.layout = PcLayout{kRam};
         config.bios = std::move(bios);
         config.vga_bios = {0x55, 0xAA, 1};
@@ -96,11 +96,11 @@ TEST_CASE("diskette drives in CMOS, the boot order and the ACPI tables") {
         PcConfig config;
         config.layout = PcLayout{kRam};
         config.boot = {BootSource::floppy, BootSource::disk};
-        config.disks[0] = std::make_unique<ide_test::MemoryDisk>(5000);
+        config.disks[0] = std::make_unique<test::MemoryDisk>(5000);
         if (first) config.floppies[0].emplace();
-        if (first && *first) config.floppies[0]->medium = std::make_unique<ide_test::MemoryDisk>(*first * 2);
+        if (first && *first) config.floppies[0]->medium = std::make_unique<test::MemoryDisk>(*first * 2);
         if (second) config.floppies[1].emplace();
-        if (second && *second) config.floppies[1]->medium = std::make_unique<ide_test::MemoryDisk>(*second * 2);
+        if (second && *second) config.floppies[1]->medium = std::make_unique<test::MemoryDisk>(*second * 2);
         Pc pc(parts.platform, std::move(config));
         const auto contains = [](const std::vector<u8>& bytes, std::string_view text) {
             return std::search(bytes.begin(), bytes.end(), text.begin(), text.end()) != bytes.end();
