@@ -104,6 +104,9 @@ class Kernel(GdbTest):
     """Debian's kernel with symbols of its own /proc/kallsyms, at the addresses where it lies without KASLR."""
 
     def initramfs(self, arch, script):
+        """Made once in a test: the kernel looks through it early, times of files included, and counts instructions."""
+        if (self.folder / "initramfs.img").exists():
+            return self.folder / "initramfs.img"
         files = self.folder / "files"
         files.mkdir(exist_ok=True)
         (files / "autorun.sh").write_text(script)
