@@ -40,6 +40,7 @@ struct RunConfig {
     std::string boot;
     std::vector<std::string> nics, nets;
     std::string capture;
+    std::string vdisk_server;
     std::string display;
     std::string serial;
     std::string gdb;
@@ -58,6 +59,9 @@ struct RunConfig {
     bool stats = false;
     bool verbose = false;
 };
+
+// What --boot says; without it, `network` for a machine with a vDisk server. Empty: whatever is there.
+std::string first_boot_source(const RunConfig& config);
 
 // Declares the options on `command`; `config` outlives the parsing.
 void add_run_options(CLI::App& command, RunConfig& config);

@@ -191,6 +191,7 @@ void Emitter::emit_cold() {
     for (const Side& side : sides_) emit_side(side);
     emit_stack_misses();
     emit_cell_misses();
+    emit_jump_misses();
     for (const Cold& cold : cold_) {
         a_.bind(cold.entry);
         if (cold.recipe_needed) {
@@ -243,7 +244,6 @@ void Emitter::emit_spent() {
     a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count));
     load_ip(kTemp0, static_cast<i64>(block_.page_offset()));
     a_.mov(LODGE_STATE(ip, 8), kTemp0);
-    a_.xor_(kTemp0.r32(), kTemp0.r32());
     a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
 }
 

@@ -14,8 +14,6 @@ namespace lodge::jit {
 namespace {
 
 constexpr unsigned kMostInBlock = 64;
-// A branch that leaves with a recipe gets a version of its target after so many times.
-constexpr i32 kOften = 200;
 constexpr size_t kMostVersions = 8;
 // No version: ask again much later.
 constexpr i32 kVeryOften = 0x7FFFFFFF;
@@ -202,7 +200,8 @@ Block* Translator::find() {
     }
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry))) return block_at(entry.code);
+    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry, &Cpu::fetch_pointer)))
+        return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     Block* block = nullptr;
     if (!cold) {
@@ -212,31 +211,56 @@ Block* Translator::find() {
         block = find_or_translate(cold->key >> 4);
         if (!block) cold->stays_cold = true;
     }
-    if (!block || !lies_in_segment(*block)) {
+    if (!block || !lies_in_segment(*block, ip)) {
         interpret(cold);
         return nullptr;
     }
     cpu_.state.engine.epoch = epoch();
-    u64 page_ip = ip - block->page_offset();
-    if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
-    jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block->code};
+    fill_jump(ip, *block);
     return block;
 }
 
-// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
-bool Translator::still_good(JumpEntry& entry) {
-    constexpr u64 kModeMask = (u64{1} << kModeBits) - 1;
-    const u64 epoch = cpu_.state.engine.epoch;
-    if ((entry.epoch ^ epoch) & kModeMask) return false;
-    const Block* block = block_at(entry.code);
-    if (!block || !lies_in_segment(*block)) return false;
-    const u64 linear = (cpu_.state.segment(Segment::cs).base + entry.ip) & cpu_.state.linear_mask;
+void Translator::fill_jump(u64 ip, const Block& block) {
+    u64 page_ip = ip - block.page_offset();
+    if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
+    jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block.code};
+}
+
+u64 Translator::linear_of(u64 ip) const {
+    return (cpu_.state.segment(Segment::cs).base + ip) & cpu_.state.linear_mask;
+}
+
+bool Translator::is_at(const Block& block, u64 ip, Fetch fetch) {
+    if (!lies_in_segment(block, ip)) return false;
+    const u64 linear = linear_of(ip);
     const u8* memory = cpu_.memory().backing().data();
-    if (cpu_.fetch_pointer(linear) != memory + block->backing) return false;
-    if (block->crosses() && cpu_.fetch_pointer(next_page(linear)) != memory + block->second_page * kPageSize)
-        return false;
+    if ((cpu_.*fetch)(linear) != memory + block.backing) return false;
+    return !block.crosses() || (cpu_.*fetch)(next_page(linear)) == memory + block.second_page * kPageSize;
+}
+
+// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
+bool Translator::still_good(JumpEntry& entry, Fetch fetch) {
+    const u64 epoch = cpu_.state.engine.epoch;
+    if (mode_of(entry.epoch) != mode_of(epoch)) return false;
+    const Block* block = block_at(entry.code);
+    if (!block || !is_at(*block, entry.ip, fetch)) return false;
     entry.epoch = epoch;
     return true;
+}
+
+const Translator::JumpEntry* Translator::known_jump(u64 ip) {
+    ++counters_.jump_misses;
+    JumpEntry& entry = jump_entry(ip);
+    const u64 epoch = cpu_.state.engine.epoch;
+    constexpr Fetch kFetch = &Cpu::known_fetch_pointer;
+    if (entry.ip == ip && (entry.epoch == epoch || still_good(entry, kFetch))) return &entry;
+    const u8* code = cpu_.known_fetch_pointer(linear_of(ip));
+    if (!code) return nullptr;
+    const u64 backing = static_cast<u64>(code - cpu_.memory().backing().data());
+    const Block* block = blocks_.find(backing << kModeBits | mode_of(epoch));
+    if (!block || !is_at(*block, ip, kFetch)) return nullptr;
+    fill_jump(ip, *block);
+    return &entry;
 }
 
 u64 Translator::next_page(u64 linear) const {
@@ -245,7 +269,7 @@ u64 Translator::next_page(u64 linear) const {
 
 // The first bytes say that the rest is needed, so that a fault of the second page is the instruction's own.
 Block* Translator::find_crossing() {
-    const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
+    const u64 linear = linear_of(cpu_.state.ip);
     const u64 in_page = kPageSize - linear % kPageSize;
     if (in_page >= kLongestInsn) return nullptr;
     // Behind the segment's end not even the page is looked at.
@@ -281,8 +305,8 @@ Block* Translator::find_crossing() {
     return translate({&insn, 1}, backing, key, second_page, {});
 }
 
-bool Translator::lies_in_segment(const Block& block) const {
-    return cpu_.code64() || cpu_.state.ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
+bool Translator::lies_in_segment(const Block& block, u64 ip) const {
+    return cpu_.code64() || ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
 }
 
 void Translator::enter(Block& block) {
@@ -292,7 +316,8 @@ void Translator::enter(Block& block) {
     engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
     ++counters_.entries;
     u8* state = reinterpret_cast<u8*>(&cpu_.state) + kStateBias;
-    wanted_ = static_cast<Link*>(stubs_.enter(state, block.code));
+    wanted_ = nullptr;
+    stubs_.enter(state, block.code);
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining);
     buried_.clear();
 }
@@ -315,17 +340,32 @@ const u8* Translator::fall_back(const Fallback& fallback) {
     return next_code();
 }
 
-// Where translated code goes on after the running block was left for what a jump cache entry knows; null: it is left.
+// Nobody wants translated code to be left between two blocks.
+bool Translator::may_run_on() const {
+    return !cpu_.attention.load(std::memory_order_relaxed) && !cpu_.checks_every_access() && buried_.empty() &&
+           cpu_.state.engine.remaining > 0;
+}
+
+// Where translated code goes on after the running block was left; null: it is left.
 const u8* Translator::next_code() {
-    EngineState& engine = cpu_.state.engine;
-    if (cpu_.attention.load(std::memory_order_relaxed) || cpu_.checks_every_access() || !buried_.empty() ||
-        engine.remaining <= 0)
-        return nullptr;
-    engine.epoch = epoch();
-    JumpEntry& entry = jump_entry(cpu_.state.ip);
-    if (entry.ip != cpu_.state.ip || (entry.epoch != engine.epoch && !still_good(entry))) return nullptr;
-    engine.page_ip = entry.page_ip;
-    return entry.code;
+    if (!may_run_on()) return nullptr;
+    cpu_.state.engine.epoch = epoch();
+    const JumpEntry* entry = known_jump(cpu_.state.ip);
+    if (!entry) return nullptr;
+    cpu_.state.engine.page_ip = entry->page_ip;
+    return entry->code;
+}
+
+const u8* Translator::follow(Link& link) {
+    ++counters_.follows;
+    wanted_ = &link;
+    if (!may_run_on()) return nullptr;
+    cpu_.state.engine.epoch = epoch();
+    const JumpEntry* entry = known_jump(cpu_.state.ip);
+    if (!entry || !this->link(link, *block_at(entry->code))) return nullptr;
+    wanted_ = nullptr;
+    cpu_.state.engine.page_ip = entry->page_ip;
+    return entry->code;
 }
 
 // After an instruction of the interpreter's in the middle of a block: what the block takes for granted still holds, and
@@ -392,7 +432,7 @@ Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, 
     if (!emit(block, insns))
         return form.tier.hot && !form.general ? translate(insns, backing, key, second_page, {}) : nullptr;
 
-    for (const auto& link : block.links) link->countdown = kOften;
+    for (const auto& link : block.links) link->countdown = options_.often;
     block.region = region_;
     regions_[region_].push_back(&block);
     cells_used_[region_] += static_cast<u32>(block.cells.size());
@@ -558,7 +598,7 @@ bool Translator::link_version(Link& link, Block& target) {
     reserve(room_for(target.count));
     if (region_ != region) return false;
     Block* version = version_of(target, link.flags);
-    link.countdown = version ? kOften : kVeryOften;
+    link.countdown = version ? options_.often : kVeryOften;
     if (!version) return true;
     link.version = version;
     version->incoming.push_back(&link);
@@ -586,7 +626,7 @@ void Translator::unlink_version(Link& link) {
     set_jump(link.jump, link.saving);
     std::erase(link.version->incoming, &link);
     link.version = nullptr;
-    link.countdown = kOften;
+    link.countdown = options_.often;
 }
 
 // --- Dropping blocks
@@ -715,6 +755,8 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"links made", counters_.links},
         {"versions of blocks made", counters_.versions},
         {"entries into translated code", counters_.entries},
+        {"branches followed by the translator", counters_.follows},
+        {"jump cache misses", counters_.jump_misses},
         {"cold blocks interpreted", counters_.cold_blocks},
         {"instructions stepped", counters_.steps},
         {"TLB misses", cpu_.tlb_misses},

@@ -34,7 +34,8 @@ class Translator final : public Executor, private CodeCache {
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
         u32 hot = 50;                    // executions of a block in the interpreter before it is translated
-        u32 samples = 3;        // times that a block is found running before it is translated for speed; 0: at once
+        u32 samples = 3;   // times that a block is found running before it is translated for speed; 0: at once
+        i32 often = 4000;  // times that a branch leaves with a recipe for flags before it gets a version of its target
         bool by_block = false;  // run() comes back at the end of every translated block, which stay unlinked
         std::string listing;    // write what translated code looks like to this file in the end
         bool perf_map = false;  // name translated code for perf, in /tmp/perf-PID.map
@@ -43,6 +44,8 @@ class Translator final : public Executor, private CodeCache {
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
         u64 entries = 0;                            // from here into translated code
+        u64 follows = 0;                            // of branches that were not linked, or not for this epoch
+        u64 jump_misses = 0;                        // looked for: targets that the jump cache did not have
         u64 links = 0;                              // made
         u64 versions = 0;                           // made of blocks, for branches that leave with a recipe
         std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
@@ -67,10 +70,13 @@ class Translator final : public Executor, private CodeCache {
     const u8* fall_back(const Fallback& fallback);
     static inline const u8* const kGoOn = reinterpret_cast<const u8*>(1);
 
+    // For the stubs, where a direct branch leads to state.ip and is not linked, or not good for this page or epoch:
+    // links it. Where translated code goes on; null, nowhere for now.
+    const u8* follow(Link& link);
+
     // For the stubs: makes the cell cover the bytes at `linear`, if it can.
     bool refill(AccessCell& cell, u64 linear);
 
-  private:
     struct JumpEntry {
         u64 ip;
         u64 epoch;
@@ -78,6 +84,11 @@ class Translator final : public Executor, private CodeCache {
         u8* code;
     };
     static_assert(sizeof(JumpEntry) == kJumpEntryBytes);
+    // For the stubs: the entry of the jump cache for `ip`, good for the running epoch; null: what lies there cannot be
+    // told without a look at the guest's page tables, or is not translated.
+    const JumpEntry* known_jump(u64 ip);
+
+  private:
     static constexpr JumpEntry kNoJump{0, ~u64{0}, 0, nullptr};
 
     Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory);
@@ -110,8 +121,14 @@ class Translator final : public Executor, private CodeCache {
     void use_window(u64 linear);
     void give_up_cells();
     size_t number_of(const AccessCell& cell) const;
-    bool still_good(JumpEntry& entry);
-    bool lies_in_segment(const Block& block) const;
+    // By a fetch of Cpu's.
+    using Fetch = const u8* (Cpu::*)(u64);
+    bool still_good(JumpEntry& entry, Fetch fetch);
+    bool is_at(const Block& block, u64 ip, Fetch fetch);
+    bool lies_in_segment(const Block& block, u64 ip) const;
+    u64 linear_of(u64 ip) const;
+    void fill_jump(u64 ip, const Block& block);
+    bool may_run_on() const;
     // The one instruction at state.ip, when it crosses a page; null: to be stepped.
     Block* find_crossing();
     u64 next_page(u64 linear) const;

@@ -236,6 +236,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     // Where code is fetched from: the host address of the byte at `linear`, with the rights of the current privilege;
     // null after recording a fault, or (not backed by memory) with no fault recorded.
     const u8* fetch_pointer(u64 linear);
+    // The same as far as the TLB knows: nothing that a guest can see changes. Null: it does not.
+    const u8* known_fetch_pointer(u64 linear);
     // Fetches up to `size` bytes of code at state.ip, for instructions that cross a page or are not in memory.
     // Returns how many could be read before a fault, which is then recorded.
     unsigned fetch_bytes(u64 ip, u8* into, unsigned size);

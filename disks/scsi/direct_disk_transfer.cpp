@@ -115,6 +115,8 @@ void DirectDisk::miscompare(Task& task, u64 offset) {
 void DirectDisk::read(Task& task) {
     if (!begin_range(task)) return;
     set_total_in(task, task.work.left);
+    task.work.left = std::min(task.work.left, align_up(std::min(task.command().most_in, task.work.left), kBlock));
+    if (task.work.left == 0) return finish(task);
     read_chunk(task, kReading);
 }
 

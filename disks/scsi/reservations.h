@@ -55,6 +55,7 @@ class Reservations {
     // Whether a command must end with RESERVATION CONFLICT. `reads`: it is allowed while writing is exclusive.
     bool conflicts(Nexus nexus, bool reads) const;
     bool reserved_by_other(Nexus nexus) const { return reserved_ && *reserved_ != nexus; }
+    bool registered(Nexus nexus) const { return find(nexus) != nullptr; }
     bool persistent() const { return !registrations_.empty(); }
 
     // RESERVE and RELEASE. A conflict answers false.

@@ -106,6 +106,8 @@ class Unit {
     Task* find(u64 id) const { return tasks_.find(id); }
     size_t tasks() const { return tasks_.size(); }
 
+    // Sense data as the Control mode page wants it, for an owner that sends it with the status.
+    std::vector<u8> sense_bytes(const Sense& sense) const;
     // The transport failed the command: it ends with CHECK CONDITION, ABORTED COMMAND and this code.
     void abort_with(Task& task, SenseCode code);
 
@@ -118,6 +120,9 @@ class Unit {
     void reset(Reset kind);
     // The initiator port has gone: its tasks, its reservation, its sense. If it comes back it is told.
     void nexus_lost(Nexus nexus);
+    // Forgets an initiator port that was lost and is not registered: if it comes back, it is a new one. False: it is
+    // registered and stays.
+    bool forget(Nexus nexus);
     // How an initiator port is called (SPC-4 7.6.4), for PERSISTENT RESERVE IN; without it the nexus's number is taken
     // for its address on a parallel bus.
     void set_transport_id(Nexus nexus, std::vector<u8> id) { nexus_state(nexus).transport_id = std::move(id); }
@@ -222,7 +227,6 @@ class Unit {
     void make_ready(Task& task);
     void set_need(Task& task, Task::Need need);
     void abort(const std::function<bool(const Task&)>& condition);
-    std::vector<u8> encoded(const Sense& sense) const;
 
     // The commands that all units have, in unit_commands.cpp.
     static std::span<const Operation> primary_operations();
