@@ -19,7 +19,7 @@ from vdisk_server import Server
 
 DISK = GUESTS / "amd64/netboot.raw"
 FIRST, SECOND = "52:54:00:00:00:01", "52:54:00:00:00:02"
-PROMPT = r"\n/root # "
+PROMPT = r"/root # "
 
 
 class VDiskTest(BootTest):
@@ -224,7 +224,7 @@ class Qemu:
 
     def screen(self):
         """The text screen's 25 lines."""
-        self.monitor(f"pmemsave 0xb8000 4000 {self.memory}")
+        self.monitor(f'pmemsave 0xb8000 4000 "{self.memory}"')
         cells = self.memory.read_bytes() if self.memory.exists() else b""
         text = cells[::2].decode("latin-1")
         return "\n".join(text[line:line + 80].rstrip() for line in range(0, len(text), 80))
@@ -272,8 +272,7 @@ class Choice(VDiskTest):
 
     def test_unknown_clients(self):
         server = self.serve()
-        screen = self.client(server, FIRST).wait_for_screen(FIRST.replace(":", "[:-]"))
-        self.assertRegex(screen, r"(?i)not known|unknown")
+        self.client(server, FIRST).wait_for_screen(r"(?i)not known|unknown")
         # Registered: the administrator sees it, it is told to wait.
         self.vdisk("settings", self.store, "--unknown", "register")
         self.client(server, FIRST).wait_for_screen(r"(?i)assign|record|regist")
