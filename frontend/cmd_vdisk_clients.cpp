@@ -159,6 +159,22 @@ void add_unassign(CLI::App& vdisk, int& exit_status) {
     command->add_option("VDISK", arguments->vdisk, "the vDisk")->required();
 }
 
+void add_discard(CLI::App& vdisk, int& exit_status) {
+    struct Arguments {
+        std::string mac, vdisk;
+    };
+    const auto arguments = std::make_shared<Arguments>();
+    const auto work = [arguments](const std::string& folder) -> Result<void> {
+        auto opened = open_for_command(folder);
+        if (!opened) return opened.error();
+        return opened->administration.discard(arguments->mac, arguments->vdisk);
+    };
+    CLI::App* command =
+        add_store_command(vdisk, "discard", "throw away what a client wrote to shared vDisks", exit_status, work);
+    command->add_option("MAC", arguments->mac, "the client")->required();
+    command->add_option("VDISK", arguments->vdisk, "only to this one");
+}
+
 }  // namespace
 
 void add_vdisk_clients(CLI::App& vdisk, int& exit_status) {
@@ -170,6 +186,7 @@ void add_vdisk_clients(CLI::App& vdisk, int& exit_status) {
     add_client_list(*client, exit_status);
     add_assign(vdisk, exit_status);
     add_unassign(vdisk, exit_status);
+    add_discard(vdisk, exit_status);
 }
 
 }  // namespace lodge

@@ -1,6 +1,11 @@
 // The commands about what holds for the whole store, and what happened in it.
 #include <fmt/format.h>
+#include <termios.h>
+#include <unistd.h>
 
+#include <iostream>
+
+#include "disks/server/http_password.h"
 #include "frontend/disk_arguments.h"
 #include "frontend/vdisk_arguments.h"
 #include "frontend/vdisk_output.h"
@@ -102,6 +107,45 @@ void add_settings(CLI::App& vdisk, int& exit_status) {
     arguments->add_to(*add_store_command(vdisk, "settings", "show the settings, or change some", exit_status, work));
 }
 
+// A line of standard input; not shown, on a terminal.
+std::string read_secret_line(const std::string& prompt) {
+    struct termios before {};
+    const bool terminal = ::tcgetattr(STDIN_FILENO, &before) == 0;
+    if (terminal) {
+        struct termios silent = before;
+        silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+        ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+        fmt::print(stderr, "{}", prompt);
+    }
+    std::string line;
+    std::getline(std::cin, line);
+    if (terminal) {
+        ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+        fmt::print(stderr, "\n");
+    }
+    return line;
+}
+
+void add_password(CLI::App& vdisk, int& exit_status) {
+    const auto none = std::make_shared<bool>(false);
+    const auto work = [none](const std::string& folder) -> Result<void> {
+        auto opened = open_for_command(folder);
+        if (!opened) return opened.error();
+        auto settings = opened->store->settings();
+        if (!settings) return settings.error();
+        settings->admin_password_hash.clear();
+        if (!*none) {
+            auto hash = server::hash_password(read_secret_line("Password: "));
+            if (!hash) return hash.error();
+            settings->admin_password_hash = std::move(*hash);
+        }
+        return opened->administration.change_settings(*settings);
+    };
+    add_store_command(vdisk, "password", "set the administrator's password, a line of standard input", exit_status,
+                      work)
+        ->add_flag("--none", *none, "administration from this host only, without a password");
+}
+
 void add_log(CLI::App& vdisk, int& exit_status) {
     const auto lines = std::make_shared<u32>(50);
     const auto work = [lines](const std::string& folder) -> Result<void> {
@@ -121,6 +165,7 @@ void add_log(CLI::App& vdisk, int& exit_status) {
 void add_vdisk_settings(CLI::App& vdisk, int& exit_status) {
     add_default(vdisk, exit_status);
     add_settings(vdisk, exit_status);
+    add_password(vdisk, exit_status);
     add_log(vdisk, exit_status);
 }
 

@@ -226,6 +226,17 @@ Result<void> Administration::remove_client(const std::string& mac) {
     return log("removed client " + *known);
 }
 
+Result<void> Administration::discard(const std::string& mac, const std::string& vdisk) {
+    const auto known = known_mac(mac);
+    if (!known) return known.error();
+    remove_caches(store_.folder(), *known, vdisk);
+    for (const CacheName& name : cache_names(store_.folder()))
+        if (name.mac == *known && (vdisk.empty() || name.vdisk == vdisk))
+            return Error{ErrorKind::locked,
+                         "the cache of client " + *known + " on vDisk " + name.vdisk + " is in use by a server"};
+    return log("discarded what client " + *known + " wrote to " + (vdisk.empty() ? "its vDisks" : "vDisk " + vdisk));
+}
+
 Result<void> Administration::assign(Assignment assignment) {
     const auto mac = known_mac(assignment.mac);
     if (!mac) return mac.error();

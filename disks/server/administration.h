@@ -36,6 +36,10 @@ class Administration {
     Result<void> change_client(const Client& client);
     Result<void> remove_client(const std::string& mac);
 
+    // Throws away what the client wrote to a shared vDisk (to all: empty) in a boot that is over, or whose writes were
+    // lost so that it cannot log in again. Caches that a server has open stay.
+    Result<void> discard(const std::string& mac, const std::string& vdisk);
+
     Result<void> assign(Assignment assignment);
     Result<void> unassign(const std::string& mac, const std::string& vdisk);
 

@@ -19,11 +19,12 @@ std::string lock_path(const std::string& folder) {
     return (fs::path(folder) / "server.lock").string();
 }
 
-// Of the cache with that file name.
-bool belongs_to(const std::string& name, const std::string& mac, const std::string& vdisk) {
-    if (name.size() <= kMacLength + 1 || name[kMacLength] != '.') return false;
-    const std::string owner = normal_mac(name.substr(0, kMacLength));
-    return !owner.empty() && (mac.empty() || owner == mac) && (vdisk.empty() || name.substr(kMacLength + 1) == vdisk);
+// Nothing: no cache is called so.
+std::optional<CacheName> cache_named(const std::string& file) {
+    if (file.size() <= kMacLength + 1 || file[kMacLength] != '.') return {};
+    CacheName name{normal_mac(file.substr(0, kMacLength)), file.substr(kMacLength + 1)};
+    if (name.mac.empty() || !is_vdisk_name(name.vdisk)) return {};
+    return name;
 }
 
 }  // namespace
@@ -40,12 +41,20 @@ std::string cache_path(const std::string& folder, const std::string& mac, const 
     return (fs::path(folder) / "cache" / (chap_name(mac) + "." + vdisk)).string();
 }
 
-void remove_caches(const std::string& folder, const std::string& mac, const std::string& vdisk) {
+std::vector<CacheName> cache_names(const std::string& folder) {
+    std::vector<CacheName> names;
     std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(cache_folder(folder), ignored)) {
-        if (!belongs_to(entry.path().filename().string(), mac, vdisk)) continue;
-        const auto file = HostFile::open(entry.path().string(), FileAccess::read_write);
-        if (file) fs::remove(entry.path(), ignored);
+    for (const auto& entry : fs::directory_iterator(cache_folder(folder), ignored))
+        if (auto name = cache_named(entry.path().filename().string())) names.push_back(std::move(*name));
+    return names;
+}
+
+void remove_caches(const std::string& folder, const std::string& mac, const std::string& vdisk) {
+    for (const CacheName& name : cache_names(folder)) {
+        if ((!mac.empty() && name.mac != mac) || (!vdisk.empty() && name.vdisk != vdisk)) continue;
+        const std::string path = cache_path(folder, name.mac, name.vdisk);
+        std::error_code ignored;
+        if (HostFile::open(path, FileAccess::read_write)) fs::remove(path, ignored);
     }
 }
 

@@ -16,6 +16,12 @@ std::string image_path(const std::string& folder, const std::string& file);
 std::string cache_folder(const std::string& folder);
 std::string cache_path(const std::string& folder, const std::string& mac, const std::string& vdisk);
 
+struct CacheName {
+    std::string mac;
+    std::string vdisk;
+};
+// Those that there are.
+std::vector<CacheName> cache_names(const std::string& folder);
 // Removes the caches of a client (of all: empty) on a vDisk (on all: empty), but for those that a server has open.
 void remove_caches(const std::string& folder, const std::string& mac, const std::string& vdisk);
 

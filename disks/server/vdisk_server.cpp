@@ -63,6 +63,7 @@ class Assembly final : public VDiskServer, private iscsi::Observer {
     void write_down(const std::string& who, const std::string& what);
     bool is_news(const std::string& line);
 
+    Result<void> clear_up();
     void end(u32 seconds);
     void keep_records();
     void write_sessions();
@@ -87,7 +88,24 @@ class Assembly final : public VDiskServer, private iscsi::Observer {
     std::thread records_;
 };
 
+// What nobody can come back to: records of a server that was killed, caches on vDisks that are gone and of strangers
+// whose tickets are.
+Result<void> Assembly::clear_up() {
+    LODGE_TRY(store_->set_sessions({}));
+    for (const CacheName& name : cache_names(store_->folder())) {
+        const auto vdisk = store_->vdisk(name.vdisk);
+        const auto client = store_->client(name.mac);
+        const auto tickets = store_->tickets(name.mac);
+        if (!tickets) return tickets.error();
+        const bool stranger = !client && client.error().kind == ErrorKind::not_found && tickets->empty();
+        if (stranger || (!vdisk && vdisk.error().kind == ErrorKind::not_found))
+            remove_caches(store_->folder(), name.mac, name.vdisk);
+    }
+    return {};
+}
+
 Result<void> Assembly::begin(const ServerConfig& config) {
+    LODGE_TRY(clear_up());
     iscsi::TargetOptions options;
     options.addresses = {config.listen};
     options.port = config.iscsi_port;

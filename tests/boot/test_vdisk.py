@@ -79,6 +79,14 @@ class Commands(StoreTest):
         self.assertEqual((client["name"], client["has_secret"], client["no_secret"]), ("table", False, True))
         self.assertEqual(client["initiators"], ["iqn.x:y"])
 
+        password = subprocess.run([os.environ["LODGE"], "vdisk", "password", store], input="a good password\n", text=True,
+                                  check=False)
+        self.assertEqual(password.returncode, 0)
+        self.assertTrue(self.listed("settings", store)["has_password"])
+        self.vdisk("password", store, status=2)
+        self.vdisk("password", store, "--none")
+        self.vdisk("discard", store, MAC)
+
         self.vdisk("remove", store, "debian", status=2)
         self.vdisk("unassign", store, MAC, "debian")
         self.vdisk("default", store, "--none")

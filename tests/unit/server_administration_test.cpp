@@ -170,6 +170,23 @@ TEST_CASE("what changed in the settings is in the log") {
     CHECK(must(fixture.store->log(0, 10)).size() == 1);
 }
 
+TEST_CASE("a client's caches are discarded, unless they are open") {
+    Fixture fixture;
+    const std::string folder = fixture.store->folder(), other = "52:54:00:12:34:57";
+    for (const std::string& mac : {kMac, other})
+        for (const char* vdisk : {"a", "b.1"}) write_content(cache_path(folder, mac, vdisk), pattern(10, 1));
+    write_content(cache_folder(folder) + "/else", pattern(10, 1));
+    CHECK(cache_names(folder).size() == 4);
+    must(fixture.administration.discard(kMac, "b.1"));
+    CHECK(cache_names(folder).size() == 3);
+    {
+        const auto server = must(HostFile::open(cache_path(folder, kMac, "a"), FileAccess::read_write));
+        CHECK(kind_of(fixture.administration.discard(kMac, "").error()) == ErrorKind::locked);
+    }
+    must(fixture.administration.discard(kMac, ""));
+    CHECK(cache_names(folder).size() == 2);
+}
+
 TEST_CASE("one server at a time runs on a store") {
     Fixture fixture;
     CHECK_FALSE(server_runs(fixture.store->folder()));
