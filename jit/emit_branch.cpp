@@ -3,7 +3,7 @@
 // Direct branches within a page are linked by patching their jump. A direct branch to another page goes by way of a
 // check: it is good only from the same page and in the epoch that it was linked in, since another epoch may map another
 // page there. Indirect branches look their target up in the jump cache; what is not there the interpreter executes,
-// with all its checks, and the translator then fills the entry.
+// with all its checks, unless the translator knows a block there and fills the entry at once.
 #include "core/interp/condition.h"
 #include "jit/emitter.h"
 
@@ -138,12 +138,12 @@ void Emitter::emit_exit_saving(const Exit& exit, Link& link) {
     emit_ask(link, exit.target & 0xFFF);
 }
 
-// Leaves for `target` and has the translator look at the link.
+// Has the translator look at the link, and goes on to `target` or leaves.
 void Emitter::emit_ask(Link& link, i64 target) {
     load_ip(kTemp0, target);
     a_.mov(LODGE_STATE(ip, 8), kTemp0);
     a_.mov(kTemp0, imm(reinterpret_cast<u64>(&link)));
-    a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
+    a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->follow)));
 }
 
 void Emitter::emit_literal(const Exit& exit, Link& link) {
@@ -206,7 +206,7 @@ void Emitter::load_indirect_target(const Insn& insn) {
 }
 
 void Emitter::find_jump() {
-    const Label cold = cold_label(true);
+    const JumpMiss miss{a_.newLabel(), a_.newLabel(), a_.newLabel(), cold_label(true)};
     const auto field = [](i32 offset) { return x86::ptr(kTemp0, offset, 8); };
     a_.mov(kTemp0, kTemp1);
     a_.shr(kTemp0, imm(kJumpHashShift));
@@ -216,10 +216,23 @@ void Emitter::find_jump() {
     static_assert(kJumpEntryBytes == 32);
     a_.add(kTemp0, LODGE_STATE(engine.jump_cache, 8));
     a_.cmp(field(0), kTemp1);
-    a_.jne(cold);
+    a_.jne(miss.entry);
     a_.mov(kTemp1, LODGE_STATE(engine.epoch, 8));
     a_.cmp(field(8), kTemp1);
-    a_.jne(cold);
+    a_.jne(miss.outdated);
+    a_.bind(miss.resume);
+    jump_misses_.push_back(miss);
+}
+
+void Emitter::emit_jump_misses() {
+    for (const JumpMiss& miss : jump_misses_) {
+        a_.bind(miss.outdated);
+        a_.mov(kTemp1, x86::ptr(kTemp0, 0, 8));
+        a_.bind(miss.entry);
+        a_.call(imm(reinterpret_cast<u64>(context_.stubs->find_jump)));
+        a_.jnc(miss.resume);
+        a_.jmp(miss.cold);
+    }
 }
 
 // Goes where the entry in kTemp0 leads.

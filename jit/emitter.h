@@ -103,6 +103,10 @@ class Emitter {
         const AccessCell* cell = nullptr;
         x86::Mem linear;  // the address, if it is not in kTemp0
     };
+    // An indirect branch whose target's entry in the jump cache is not good: for another target, or outdated.
+    struct JumpMiss {
+        asmjit::Label entry, outdated, resume, cold;
+    };
     // The side of a branch that is taken out of the middle of the block.
     struct Side {
         asmjit::Label entry;
@@ -337,6 +341,7 @@ class Emitter {
     // The target in kTemp1: its entry of the jump cache in kTemp0, else to the cold code.
     void load_indirect_target(const Insn& insn);
     void find_jump();
+    void emit_jump_misses();
     void take_jump();
     void load_ip(const x86::Gp& to, i64 offset);
     bool checks_targets(const Insn& insn) const { return !plain_branches() || insn.operand_size < 4; }
@@ -360,6 +365,7 @@ class Emitter {
     Flags flags_ = Flags::memory;
     FlagRecipe recipe_;
     std::vector<Cold> cold_;
+    std::vector<Fallback*> fallbacks_;  // by instruction; null: none yet
     std::vector<Side> sides_;
     std::vector<Exit> exits_;
     std::vector<StackMiss> stack_misses_;
@@ -367,6 +373,7 @@ class Emitter {
     AccessPlan plan_;
     std::vector<AccessCell*> group_cells_;  // null: not checked yet
     std::vector<CellMiss> cell_misses_;
+    std::vector<JumpMiss> jump_misses_;
     bool failed_ = false;
     // One entry per instruction, and one for the end.
     std::vector<u8> fpu_from_;            // parts used natively from there to the next call of the interpreter

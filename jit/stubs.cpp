@@ -14,8 +14,16 @@ const u8* fall_back(Translator* translator, const Fallback* fallback) {
     return translator->fall_back(*fallback);
 }
 
+const u8* follow(Translator* translator, Link* link) {
+    return translator->follow(*link);
+}
+
 bool refill_cell(Translator* translator, AccessCell* cell, u64 linear) {
     return translator->refill(*cell, linear);
+}
+
+const void* find_jump(Translator* translator, u64 ip) {
+    return translator->known_jump(ip);
 }
 
 void load_registers(x86::Assembler& a) {
@@ -57,7 +65,28 @@ void emit_leave(x86::Assembler& a, const FpuStores& stores) {
     a.call(stores.sse);
     a.call(stores.x87);
     a.bind(stored);
-    a.mov(x86::rax, kTemp0);
+    emit_return(a);
+}
+// As from a call of the interpreter that leads elsewhere.
+void emit_follow(x86::Assembler& a, const FpuStores& stores) {
+    const asmjit::Label stored = a.newLabel(), left = a.newLabel();
+    store_registers(a);
+    a.cmp(fpu_in_use(), imm(0));
+    a.je(stored);
+    a.call(stores.pointers);
+    a.call(stores.sse);
+    a.bind(stored);
+    a.mov(x86::rdi, LODGE_STATE(engine.engine, 8));
+    a.mov(x86::rsi, kTemp0);
+    a.mov(x86::rax, imm(reinterpret_cast<u64>(&follow)));
+    a.call(x86::rax);
+    a.test(x86::rax, x86::rax);
+    a.jz(left);
+    a.mov(kTemp0, x86::rax);
+    load_registers(a);
+    a.jmp(kTemp0);
+    a.bind(left);
+    a.call(stores.x87);
     emit_return(a);
 }
 // The x87 part stays in the host over an instruction that has nothing to do with it, unless translated code is left.
@@ -92,7 +121,6 @@ void emit_fall_back(x86::Assembler& a, const FpuStores& stores) {
     a.bind(left);
     a.call(stores.x87);
     a.add(x86::rsp, 16);
-    a.xor_(x86::eax, x86::eax);
     emit_return(a);
 }
 
@@ -133,8 +161,9 @@ void emit_find_stack(x86::Assembler& a, const Tlb& tlb, unsigned size) {
     a.ret();
 }
 
-// XMM registers alone can be lost in C++ code that does not calculate with floating-point numbers.
-void emit_refill_cell(x86::Assembler& a) {
+// Calls function(Translator*, kTemp1, kTemp0) with all registers kept but for kTemp1, which gets what it returns. XMM
+// registers alone can be lost in C++ code that does not calculate with floating-point numbers.
+void emit_call_within(x86::Assembler& a, u64 function) {
     const x86::Gp kept[] = {x86::rax, x86::rcx, x86::rdx, x86::rsi, x86::rdi, x86::r8, x86::r9, kTemp0};
     constexpr i32 kVectorBytes = 16 * 16, kFrame = kVectorBytes + 8;  // aligned, with the return address
     const asmjit::Label call = a.newLabel(), unsaved = a.newLabel();
@@ -147,15 +176,27 @@ void emit_refill_cell(x86::Assembler& a) {
     a.mov(x86::rdi, LODGE_STATE(engine.engine, 8));
     a.mov(x86::rsi, kTemp1);
     a.mov(x86::rdx, kTemp0);
-    a.mov(x86::rax, imm(reinterpret_cast<u64>(&refill_cell)));
+    a.mov(x86::rax, imm(function));
     a.call(x86::rax);
+    a.mov(kTemp1, x86::rax);
     a.cmp(LODGE_STATE(engine.sse_loaded, 1), imm(0));
     a.je(unsaved);
     for (i32 i = 0; i < 16; ++i) a.movaps(x86::xmm(static_cast<u32>(i)), x86::ptr(x86::rsp, 16 * i));
     a.bind(unsaved);
     a.add(x86::rsp, kFrame);
-    a.cmp(x86::al, imm(1));  // carry: it was false
     for (size_t i = std::size(kept); i-- > 0;) a.pop(kept[i]);
+}
+
+void emit_refill_cell(x86::Assembler& a) {
+    emit_call_within(a, reinterpret_cast<u64>(&refill_cell));
+    a.cmp(kTemp1.r8(), imm(1));  // carry: it was false
+    a.ret();
+}
+
+void emit_find_jump(x86::Assembler& a) {
+    emit_call_within(a, reinterpret_cast<u64>(&find_jump));
+    a.mov(kTemp0, kTemp1);
+    a.cmp(kTemp0, imm(1));  // carry: it was null
     a.ret();
 }
 
@@ -175,6 +216,8 @@ Stubs make_stubs(CodeMemory& memory, const Tlb& tlb) {
     emit_enter(a);
     stubs.leave = begin();
     emit_leave(a, stores);
+    stubs.follow = begin();
+    emit_follow(a, stores);
     stubs.fall_back = begin();
     emit_fall_back(a, stores);
     stubs.load_sse = begin();
@@ -187,6 +230,8 @@ Stubs make_stubs(CodeMemory& memory, const Tlb& tlb) {
     emit_find_stack(a, tlb, 8);
     stubs.refill_cell = begin();
     emit_refill_cell(a);
+    stubs.find_jump = begin();
+    emit_find_jump(a);
     a.bind(stores.sse);
     emit_store_sse(a);
     a.bind(stores.x87);

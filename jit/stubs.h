@@ -17,10 +17,11 @@ inline unsigned jump_index(u64 ip) {
 }
 
 struct Stubs {
-    // Called as a function (state, code) -> Link to be made, or null. `state` is the biased address (registers.h).
-    using Enter = void* (*)(u8* state, const u8* code);
+    // Called as a function. `state` is the biased address (registers.h).
+    using Enter = void (*)(u8* state, const u8* code);
     Enter enter = nullptr;
-    const u8* leave = nullptr;      // jumped to with the Link in r10: stores the guest's registers and returns
+    const u8* leave = nullptr;   // jumped to: stores the guest's registers and returns
+    const u8* follow = nullptr;  // jumped to with the Link in r10 and its target in state.ip: goes on there, or leaves
     const u8* fall_back = nullptr;  // called with the Fallback in r10; comes back only if translated code may go on
     // Called; they change r10 and the flags. What they load may be loaded already.
     const u8* load_sse = nullptr;
@@ -33,6 +34,10 @@ struct Stubs {
     // Called with a linear address in r10 and an AccessCell in r11, changes r11 and the flags. Carry clear: the cell
     // now covers the bytes there.
     const u8* refill_cell = nullptr;
+    // Called with the target of an indirect branch in r11, which its entry in the jump cache is not good for. Changes
+    // r10, r11 and the flags. Carry clear: r10 is the entry's address, and it is good now. Carry set: it could not be
+    // made so.
+    const u8* find_jump = nullptr;
     u64 bytes = 0;  // of code memory used
 };
 

@@ -14,8 +14,6 @@ namespace lodge::jit {
 namespace {
 
 constexpr unsigned kMostInBlock = 64;
-// A branch that leaves with a recipe gets a version of its target after so many times.
-constexpr i32 kOften = 200;
 constexpr size_t kMostVersions = 8;
 // No version: ask again much later.
 constexpr i32 kVeryOften = 0x7FFFFFFF;
@@ -47,7 +45,9 @@ bool goes_on_behind(const Insn& insn) {
     return conditional && static_cast<i64>(insn.immediate) > 0;
 }
 
-std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuModel& model) {
+// `backing`: where `code` begins.
+std::vector<Insn> decode_block(std::span<const u8> code, u64 backing, u32 mode, const Cpu& cpu) {
+    const CpuModel& model = cpu.model();
     const auto size = static_cast<CodeSize>(mode & kModeCodeSize);
     std::vector<Insn> insns;
     size_t offset = 0;
@@ -58,6 +58,7 @@ std::vector<Insn> decode_block(std::span<const u8> code, u32 mode, const CpuMode
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
+        if (cpu.code_is_marked(backing + offset)) break;
         if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
     }
     return insns;
@@ -97,6 +98,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       interpreter_(cpu),
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_, cpu.tlb())),
+      holder_(std::make_unique<asmjit::CodeHolder>()),
       jumps_(kJumpEntries, kNoJump),
       crossings_(kCrossings),
       free_(memory_->begin() + aligned(stubs_.bytes)),
@@ -144,6 +146,7 @@ u64 Translator::epoch() const {
 ExitReason Translator::run(u64 instructions) {
     end_ = cpu_.state.retired + instructions;
     wanted_ = nullptr;
+    ++rounds_;
     bool spent = false;  // translated code has run, and it may be the budget that has ended it
     for (;;) {
         if (cpu_.state.retired >= end_) return ExitReason::budget;
@@ -180,6 +183,7 @@ ExitReason Translator::run(u64 instructions) {
 // Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
 void Translator::interpret(Interpreter::Block* block) {
     wanted_ = nullptr;
+    if (!block && cpu_.stops_here()) return;
     if (!block || block->count > end_ - cpu_.state.retired) {
         ++counters_.steps;
         interpreter_.step();
@@ -192,9 +196,13 @@ void Translator::interpret(Interpreter::Block* block) {
 // Null: the interpreter has gone on for a while.
 Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
+    if (cpu_.code_is_marked(cpu_.linear_ip())) {
+        interpret(nullptr);
+        return nullptr;
+    }
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry))) return block_at(entry.code);
+    if (entry.ip == ip && is_good(entry, &Cpu::fetch_pointer)) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     Block* block = nullptr;
     if (!cold) {
@@ -204,31 +212,58 @@ Block* Translator::find() {
         block = find_or_translate(cold->key >> 4);
         if (!block) cold->stays_cold = true;
     }
-    if (!block || !lies_in_segment(*block)) {
+    if (!block || !lies_in_segment(*block, ip)) {
         interpret(cold);
         return nullptr;
     }
     cpu_.state.engine.epoch = epoch();
-    u64 page_ip = ip - block->page_offset();
-    if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
-    jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block->code};
+    fill_jump(ip, *block);
     return block;
 }
 
-// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
-bool Translator::still_good(JumpEntry& entry) {
-    constexpr u64 kModeMask = (u64{1} << kModeBits) - 1;
-    const u64 epoch = cpu_.state.engine.epoch;
-    if ((entry.epoch ^ epoch) & kModeMask) return false;
-    const Block* block = block_at(entry.code);
-    if (!block || !lies_in_segment(*block)) return false;
-    const u64 linear = (cpu_.state.segment(Segment::cs).base + entry.ip) & cpu_.state.linear_mask;
+void Translator::fill_jump(u64 ip, const Block& block) {
+    u64 page_ip = ip - block.page_offset();
+    if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
+    jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block.code};
+}
+
+u64 Translator::linear_of(u64 ip) const {
+    return (cpu_.state.segment(Segment::cs).base + ip) & cpu_.state.linear_mask;
+}
+
+bool Translator::is_at(const Block& block, u64 ip, Fetch fetch) {
+    if (!lies_in_segment(block, ip)) return false;
+    const u64 linear = linear_of(ip);
     const u8* memory = cpu_.memory().backing().data();
-    if (cpu_.fetch_pointer(linear) != memory + block->backing) return false;
-    if (block->crosses() && cpu_.fetch_pointer(next_page(linear)) != memory + block->second_page * kPageSize)
-        return false;
+    if ((cpu_.*fetch)(linear) != memory + block.backing) return false;
+    return !block.crosses() || (cpu_.*fetch)(next_page(linear)) == memory + block.second_page * kPageSize;
+}
+
+// Whether the entry's block lies at its IP. If it is of another epoch it is brought into this one.
+bool Translator::is_good(JumpEntry& entry, Fetch fetch) {
+    const u64 epoch = cpu_.state.engine.epoch;
+    if (!entry.code) return false;
+    const Block* block = block_at(entry.code);
+    if (!block) return false;
+    if (entry.epoch == epoch) return true;
+    if (mode_of(entry.epoch) != mode_of(epoch) || !is_at(*block, entry.ip, fetch)) return false;
     entry.epoch = epoch;
     return true;
+}
+
+const Translator::JumpEntry* Translator::known_jump(u64 ip) {
+    ++counters_.jump_misses;
+    JumpEntry& entry = jump_entry(ip);
+    const u64 epoch = cpu_.state.engine.epoch;
+    constexpr Fetch kFetch = &Cpu::known_fetch_pointer;
+    if (entry.ip == ip && is_good(entry, kFetch)) return &entry;
+    const u8* code = cpu_.known_fetch_pointer(linear_of(ip));
+    if (!code) return nullptr;
+    const u64 backing = static_cast<u64>(code - cpu_.memory().backing().data());
+    const Block* block = blocks_.find(backing << kModeBits | mode_of(epoch));
+    if (!block || !is_at(*block, ip, kFetch)) return nullptr;
+    fill_jump(ip, *block);
+    return &entry;
 }
 
 u64 Translator::next_page(u64 linear) const {
@@ -237,7 +272,7 @@ u64 Translator::next_page(u64 linear) const {
 
 // The first bytes say that the rest is needed, so that a fault of the second page is the instruction's own.
 Block* Translator::find_crossing() {
-    const u64 linear = (cpu_.state.segment(Segment::cs).base + cpu_.state.ip) & cpu_.state.linear_mask;
+    const u64 linear = linear_of(cpu_.state.ip);
     const u64 in_page = kPageSize - linear % kPageSize;
     if (in_page >= kLongestInsn) return nullptr;
     // Behind the segment's end not even the page is looked at.
@@ -262,7 +297,6 @@ Block* Translator::find_crossing() {
     if (block) {
         remove_from_pages(*block);
         drop(*block);
-        cpu_.next_fetch_epoch();
         stepped = 0;
     }
     if (++stepped < std::min<u32>(kHotCrossing, options_.hot)) return nullptr;
@@ -273,8 +307,8 @@ Block* Translator::find_crossing() {
     return translate({&insn, 1}, backing, key, second_page, {});
 }
 
-bool Translator::lies_in_segment(const Block& block) const {
-    return cpu_.code64() || cpu_.state.ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
+bool Translator::lies_in_segment(const Block& block, u64 ip) const {
+    return cpu_.code64() || ip + block.bytes - 1 <= cpu_.state.segment(Segment::cs).limit;
 }
 
 void Translator::enter(Block& block) {
@@ -284,7 +318,8 @@ void Translator::enter(Block& block) {
     engine.page_ip = jump_entry(cpu_.state.ip).page_ip;
     ++counters_.entries;
     u8* state = reinterpret_cast<u8*>(&cpu_.state) + kStateBias;
-    wanted_ = static_cast<Link*>(stubs_.enter(state, block.code));
+    wanted_ = nullptr;
+    stubs_.enter(state, block.code);
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining);
     buried_.clear();
 }
@@ -307,17 +342,32 @@ const u8* Translator::fall_back(const Fallback& fallback) {
     return next_code();
 }
 
-// Where translated code goes on after the running block was left for what a jump cache entry knows; null: it is left.
+// Nobody wants translated code to be left between two blocks.
+bool Translator::may_run_on() const {
+    return !cpu_.attention.load(std::memory_order_relaxed) && !cpu_.checks_every_access() && buried_.empty() &&
+           cpu_.state.engine.remaining > 0;
+}
+
+// Where translated code goes on after the running block was left; null: it is left.
 const u8* Translator::next_code() {
-    EngineState& engine = cpu_.state.engine;
-    if (cpu_.attention.load(std::memory_order_relaxed) || cpu_.checks_every_access() || !buried_.empty() ||
-        engine.remaining <= 0)
-        return nullptr;
-    engine.epoch = epoch();
-    JumpEntry& entry = jump_entry(cpu_.state.ip);
-    if (entry.ip != cpu_.state.ip || (entry.epoch != engine.epoch && !still_good(entry))) return nullptr;
-    engine.page_ip = entry.page_ip;
-    return entry.code;
+    if (!may_run_on()) return nullptr;
+    cpu_.state.engine.epoch = epoch();
+    const JumpEntry* entry = known_jump(cpu_.state.ip);
+    if (!entry) return nullptr;
+    cpu_.state.engine.page_ip = entry->page_ip;
+    return entry->code;
+}
+
+const u8* Translator::follow(Link& link) {
+    ++counters_.follows;
+    wanted_ = &link;
+    if (!may_run_on()) return nullptr;
+    cpu_.state.engine.epoch = epoch();
+    const JumpEntry* entry = known_jump(cpu_.state.ip);
+    if (!entry || !this->link(link, *block_at(entry->code))) return nullptr;
+    wanted_ = nullptr;
+    cpu_.state.engine.page_ip = entry->page_ip;
+    return entry->code;
 }
 
 // After an instruction of the interpreter's in the middle of a block: what the block takes for granted still holds, and
@@ -346,7 +396,7 @@ Block* Translator::find_or_translate(u64 backing) {
 
 Block* Translator::translate(u64 backing, u64 key, const Form& form) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    const auto insns = decode_block(page, mode_of(key), cpu_.model());
+    const auto insns = decode_block(page, backing, mode_of(key), cpu_);
     if (insns.empty()) return nullptr;
     return translate(insns, backing, key, Block::kInOnePage, form);
 }
@@ -384,7 +434,7 @@ Block* Translator::translate(std::span<const Insn> insns, u64 backing, u64 key, 
     if (!emit(block, insns))
         return form.tier.hot && !form.general ? translate(insns, backing, key, second_page, {}) : nullptr;
 
-    for (const auto& link : block.links) link->countdown = kOften;
+    for (const auto& link : block.links) link->countdown = options_.often;
     block.region = region_;
     regions_[region_].push_back(&block);
     cells_used_[region_] += static_cast<u32>(block.cells.size());
@@ -407,7 +457,9 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     EmitterContext context = emitter_context();
     context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
-    asmjit::CodeHolder code;
+    // The holder keeps its memory from block to block.
+    asmjit::CodeHolder& code = *holder_;
+    code.reset(asmjit::ResetPolicy::kSoft);
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
     EmissionErrors errors;
     code.setErrorHandler(&errors);
@@ -415,6 +467,7 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     Emitter emitter(assembler, context, block, insns, mode_of(block.key));
     emitter.emit();
     emitter.finish();
+    code.setErrorHandler(nullptr);
     if (errors.seen()) {
         ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
@@ -433,17 +486,17 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
 // --- Hot blocks
 
 void Translator::sample(Block& block) {
-    if (block.tier.hot || block.crosses() || ++block.samples != options_.samples) return;
+    if (block.tier.hot || block.crosses()) return;
+    if (rounds_ - block.sampled > kMostRoundsBetween) block.samples = 0;
+    block.sampled = rounds_;
+    if (++block.samples != options_.samples) return;
     if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
 }
 
-// What leads to the block's old code, in the jump cache too, is outdated.
 void Translator::translate_again(Block& block, const Tier& tier) {
     const u64 backing = block.backing, key = block.key;
     remove_from_pages(block);
     drop(block);
-    cpu_.next_fetch_epoch();
-    cpu_.state.engine.epoch = epoch();
     translate(backing, key, {.tier = tier});
 }
 
@@ -453,6 +506,8 @@ size_t Translator::number_of(const AccessCell& cell) const {
 
 bool Translator::refill(AccessCell& cell, u64 linear) {
     ++counters_.cell_misses;
+    ++cell.misses;
+    if (cell.span <= kPageSize && cell.misses % kMissesPerRun != 0) return cpu_.tlb().fill_cell_by_page(cell, linear);
     const u64 tag = cell.tag, span = cell.span;
     if (cell.windowed) {
         use_window(linear);
@@ -460,7 +515,10 @@ bool Translator::refill(AccessCell& cell, u64 linear) {
     }
     const bool filled = cpu_.tlb().fill_cell(cell, linear);
     const bool has_grown = filled && span && tag - cell.tag < cell.span;
-    if (!has_grown && ++cell.misses == kMissesAtOnce) look_at_misses(cell);
+    if (has_grown)
+        --cell.misses;
+    else if (cell.misses >= kMissesAtOnce)
+        look_at_misses(cell);
     return filled;
 }
 
@@ -550,7 +608,7 @@ bool Translator::link_version(Link& link, Block& target) {
     reserve(room_for(target.count));
     if (region_ != region) return false;
     Block* version = version_of(target, link.flags);
-    link.countdown = version ? kOften : kVeryOften;
+    link.countdown = version ? options_.often : kVeryOften;
     if (!version) return true;
     link.version = version;
     version->incoming.push_back(&link);
@@ -578,7 +636,7 @@ void Translator::unlink_version(Link& link) {
     set_jump(link.jump, link.saving);
     std::erase(link.version->incoming, &link);
     link.version = nullptr;
-    link.countdown = kOften;
+    link.countdown = options_.often;
 }
 
 // --- Dropping blocks
@@ -615,11 +673,19 @@ void Translator::drop(Block& block) {
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
-    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
+    if (!block.general) outdate(block);
     for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = nullptr;
     std::erase(regions_[block.region], &block);
     bury(block);
     ++counters_.dropped_blocks;
+}
+
+// The jump cache may lead to the block's code for as long as it is there.
+void Translator::outdate(const Block& block) {
+    constexpr u8 kJump = 0xE9;
+    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);
+    store<u8>(memory_->writable(block.code), kJump);
+    set_jump(block.code + 1, block.outdated);
 }
 
 void Translator::bury(Block& block) {
@@ -638,19 +704,15 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
     interpreter_.drop_code(backing_page, offset, length);
     const auto found = pages_.find(backing_page);
     if (found == pages_.end()) return;
-    bool dropped = false;
     for (Block* block : std::vector<Block*>(found->second)) {
         const Extent extent = extent_in(*block, backing_page);
         if (extent.offset < offset + length && offset < extent.offset + extent.length) {
             remove_from_pages(*block);
             drop(*block);
-            dropped = true;
         } else {
             cpu_.memory().mark_code(backing_page, extent.offset, extent.length);
         }
     }
-    // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
-    if (dropped) cpu_.next_fetch_epoch();
     if (found->second.empty()) pages_.erase(found);
 }
 
@@ -679,8 +741,6 @@ void Translator::evict_region(unsigned region) {
     buried_.clear();
     cpu_.forget_cells();
     cells_used_[region] = 0;
-    cpu_.next_fetch_epoch();
-    cpu_.state.engine.epoch = epoch();
 }
 
 // --- Statistics
@@ -707,6 +767,8 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"links made", counters_.links},
         {"versions of blocks made", counters_.versions},
         {"entries into translated code", counters_.entries},
+        {"branches followed by the translator", counters_.follows},
+        {"jump cache misses", counters_.jump_misses},
         {"cold blocks interpreted", counters_.cold_blocks},
         {"instructions stepped", counters_.steps},
         {"TLB misses", cpu_.tlb_misses},

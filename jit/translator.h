@@ -14,6 +14,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <asmjit/core.h>
+
 #include "core/base/flat_map.h"
 #include "core/base/result.h"
 #include "core/cpu/cpu.h"
@@ -34,7 +36,8 @@ class Translator final : public Executor, private CodeCache {
     struct Options {
         u64 code_bytes = u64{64} << 20;  // of code memory; a multiple of kRegions pages
         u32 hot = 50;                    // executions of a block in the interpreter before it is translated
-        u32 samples = 3;        // times that a block is found running before it is translated for speed; 0: at once
+        u32 samples = 3;   // times that a block is found running before it is translated for speed; 0: at once
+        i32 often = 4000;  // times that a branch leaves with a recipe for flags before it gets a version of its target
         bool by_block = false;  // run() comes back at the end of every translated block, which stay unlinked
         std::string listing;    // write what translated code looks like to this file in the end
         bool perf_map = false;  // name translated code for perf, in /tmp/perf-PID.map
@@ -43,6 +46,8 @@ class Translator final : public Executor, private CodeCache {
     struct Counters {
         u64 translated_blocks = 0, translated_instructions = 0, code_bytes = 0;
         u64 entries = 0;                            // from here into translated code
+        u64 follows = 0;                            // of branches that were not linked, or not for this epoch
+        u64 jump_misses = 0;                        // looked for: targets that the jump cache did not have
         u64 links = 0;                              // made
         u64 versions = 0;                           // made of blocks, for branches that leave with a recipe
         std::array<u64, kOpcodeCount> fallbacks{};  // instructions that translated code left to the interpreter
@@ -67,10 +72,13 @@ class Translator final : public Executor, private CodeCache {
     const u8* fall_back(const Fallback& fallback);
     static inline const u8* const kGoOn = reinterpret_cast<const u8*>(1);
 
+    // For the stubs, where a direct branch leads to state.ip and is not linked, or not good for this page or epoch:
+    // links it. Where translated code goes on; null, nowhere for now.
+    const u8* follow(Link& link);
+
     // For the stubs: makes the cell cover the bytes at `linear`, if it can.
     bool refill(AccessCell& cell, u64 linear);
 
-  private:
     struct JumpEntry {
         u64 ip;
         u64 epoch;
@@ -78,6 +86,11 @@ class Translator final : public Executor, private CodeCache {
         u8* code;
     };
     static_assert(sizeof(JumpEntry) == kJumpEntryBytes);
+    // For the stubs: the entry of the jump cache for `ip`, good for the running epoch; null: what lies there cannot be
+    // told without a look at the guest's page tables, or is not translated.
+    const JumpEntry* known_jump(u64 ip);
+
+  private:
     static constexpr JumpEntry kNoJump{0, ~u64{0}, 0, nullptr};
 
     Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMemory> memory);
@@ -110,8 +123,14 @@ class Translator final : public Executor, private CodeCache {
     void use_window(u64 linear);
     void give_up_cells();
     size_t number_of(const AccessCell& cell) const;
-    bool still_good(JumpEntry& entry);
-    bool lies_in_segment(const Block& block) const;
+    // By a fetch of Cpu's.
+    using Fetch = const u8* (Cpu::*)(u64);
+    bool is_good(JumpEntry& entry, Fetch fetch);
+    bool is_at(const Block& block, u64 ip, Fetch fetch);
+    bool lies_in_segment(const Block& block, u64 ip) const;
+    u64 linear_of(u64 ip) const;
+    void fill_jump(u64 ip, const Block& block);
+    bool may_run_on() const;
     // The one instruction at state.ip, when it crosses a page; null: to be stepped.
     Block* find_crossing();
     u64 next_page(u64 linear) const;
@@ -125,6 +144,7 @@ class Translator final : public Executor, private CodeCache {
     void unlink_version(Link& link);
     void set_jump(const u8* jump, const u8* target);
     void drop(Block& block);
+    void outdate(const Block& block);
     void bury(Block& block);
     u8* reserve(u64 bytes);
     void tell_perf(const Block& block);
@@ -139,18 +159,24 @@ class Translator final : public Executor, private CodeCache {
     // Misses of a cell that are looked at together; the instructions that each must be worth for it to be kept, and for
     // it to do without a window.
     static constexpr u32 kMissesAtOnce = 64;
+    // Of so many misses of a cell of one page, one has the pages on either side looked at.
+    static constexpr u32 kMissesPerRun = 8;
+    // Farther apart, two rounds that end at a block do not make it hot.
+    static constexpr u64 kMostRoundsBetween = 100;
     static constexpr u64 kWorth = 200, kRare = 5000;
     static constexpr u8 kMostStrikes = 4;
     // Pages may be mapped in windows so often, and once more per so many instructions.
-    static constexpr u64 kFirstViews = 4096, kInsnsPerView = 100000;
+    static constexpr u64 kFirstViews = 4096, kInsnsPerView = 500000;
 
     Cpu& cpu_;
     Options options_;
     Interpreter interpreter_;
     std::unique_ptr<CodeMemory> memory_;
     Stubs stubs_;
-    u64 end_ = 0;             // value of state.retired at which the budget is spent
-    Link* wanted_ = nullptr;  // the branch that was left through, if it can be linked
+    std::unique_ptr<asmjit::CodeHolder> holder_;  // of the block being written
+    u64 rounds_ = 0;                              // calls of run()
+    u64 end_ = 0;                                 // value of state.retired at which the budget is spent
+    Link* wanted_ = nullptr;                      // the branch that was left through, if it can be linked
     FlatMap<Block> blocks_;
     std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
     std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running

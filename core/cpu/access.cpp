@@ -142,6 +142,8 @@ bool Cpu::write_slow(u64 linear, const void* value, unsigned size) {
 
 bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool user) {
     if (!long_mode()) linear &= 0xFFFFFFFF;
+    if (watches_data_) [[unlikely]]
+        debugger_->on_data_access(linear, size, write);
     const TlbEntry& entry = table_for(user).entry(linear);
     u8* host = reinterpret_cast<u8*>(entry.host_page + (linear & kPageMask));
     if (write && linear - entry.write_tag <= kPageSize - size) {
@@ -194,12 +196,15 @@ void Cpu::note_fetch(u64 linear) {
     if (!known || !tlb_->is_global(linear)) local_supervisor_code_ = true;
 }
 
-const u8* Cpu::fetch_pointer(u64 linear) {
+const u8* Cpu::known_fetch_pointer(u64 linear) {
     const TlbEntry& entry = tlb_->entry(linear);
-    if (linear - entry.fetch_tag < kPageSize) {
-        note_fetch(linear);
-        return reinterpret_cast<const u8*>(entry.host_page + (linear & kPageMask));
-    }
+    if (linear - entry.fetch_tag >= kPageSize) return nullptr;
+    note_fetch(linear);
+    return reinterpret_cast<const u8*>(entry.host_page + (linear & kPageMask));
+}
+
+const u8* Cpu::fetch_pointer(u64 linear) {
+    if (const u8* known = known_fetch_pointer(linear)) return known;
     u64 physical = 0;
     const bool ok = translate(linear, AccessKind::fetch, state.cpl == 3, physical);
     note_fetch(linear);

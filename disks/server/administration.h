@@ -43,6 +43,9 @@ class Administration {
 
   private:
     Result<void> log(const std::string& what);
+    Result<void> check_new_vdisk(const std::string& name, const std::string& note);
+    Result<VDisk> enter(const VDisk& vdisk, const std::string& what);
+    Result<void> check_unneeded(const std::string& vdisk);
 
     Store& store_;
     std::string who_;

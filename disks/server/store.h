@@ -20,6 +20,9 @@ namespace lodge::server {
 // Seconds since 1970-01-01 00:00 UTC.
 using Time = i64;
 
+// Now.
+Time clock_time();
+
 // A MAC address as we write it everywhere: 12 hexadecimal digits in lower case with colons. Takes colons, hyphens or
 // neither; empty when it is none.
 std::string normal_mac(const std::string& text);
@@ -31,6 +34,10 @@ std::string target_name(const std::string& vdisk);
 std::string vdisk_of_target(const std::string& target);
 // iqn.2026-11.io.lodge.client:MAC with hyphens: what boot scripts have a client call itself.
 std::string initiator_name(const std::string& mac);
+// The MAC address in such a name; empty when it is none.
+std::string mac_of_initiator(const std::string& initiator);
+// A MAC address with hyphens: a client's name in CHAP.
+std::string chap_name(const std::string& mac);
 
 enum class Mode : u8 {
     private_writes,  // one client at a time; what it writes persists
@@ -55,7 +62,8 @@ struct Client {
     std::string chap_secret;              // fixed, for initiators that boot without our scripts; empty: none
     std::string target_secret;            // with which the server proves itself to it (mutual CHAP); empty: none
     Time added = 0;
-    Time last_seen = 0;  // 0: never
+    Time last_seen = 0;    // 0: never
+    bool trusted = false;  // its initiator name is proof enough: it logs in without a secret
 };
 
 struct Assignment {
@@ -91,6 +99,7 @@ struct Settings {
     u64 cache_memory = 64 * 1024 * 1024;  // bytes of each client's cache that may be in memory
     u64 cache_quota = 0;                  // bytes of each client's cache; 0: as large as the vDisk
     bool open_discovery = false;          // initiators that are nobody's may list targets
+    std::string admin_password_hash;      // http_password.h; empty: administration only from this host, without one
 };
 
 // A line of what happened: who did what.
@@ -130,6 +139,7 @@ class Store {
     // The one with initiator_name(mac) or with that name among its initiators.
     virtual Result<Client> client_by_initiator(const std::string& initiator) = 0;
     virtual Result<void> add_client(const Client& client) = 0;
+    // All but `added` and `last_seen`.
     virtual Result<void> change_client(const Client& client) = 0;
     // Its assignments go with it.
     virtual Result<void> remove_client(const std::string& mac) = 0;
@@ -147,6 +157,11 @@ class Store {
     virtual Result<std::vector<Ticket>> tickets(const std::string& mac) = 0;
     // The fresh one becomes the used one, which ends the boot before.
     virtual Result<void> use_ticket(const std::string& mac, const std::string& secret) = 0;
+
+    // That boot (its ticket's secret) of a client has the vDisk for private writes from now on. False, and nothing has
+    // changed: this boot had it before, and another client has had it since, so what it knows of the disk is outdated.
+    // An empty boot, of an initiator without tickets, always gets it.
+    virtual Result<bool> hold(const std::string& vdisk, const std::string& mac, const std::string& boot) = 0;
 
     virtual Result<Settings> settings() = 0;
     virtual Result<void> change_settings(const Settings& settings) = 0;

@@ -74,7 +74,9 @@ std::unique_ptr<BareMachine> BareMachine::create(const EngineChoice& choice, con
         made->engine_ = std::make_unique<Interpreter>(*made->cpu_);
         return made;
     }
-    auto translator = jit::Translator::create(*made->cpu_, {.code_bytes = choice.code_bytes, .hot = choice.hot});
+    auto translator = jit::Translator::create(
+        *made->cpu_,
+        {.code_bytes = choice.code_bytes, .hot = choice.hot, .samples = choice.samples, .often = choice.often});
     if (!translator) return nullptr;
     made->engine_ = std::move(*translator);
     return made;

@@ -50,7 +50,8 @@ class Devices final : public InterruptController {
 
 struct EngineChoice {
     bool translator = false;
-    u32 hot = 0;
+    u32 hot = 0, samples = 0;
+    i32 often = 0;
     u64 code_bytes = 0;
 };
 

@@ -42,7 +42,10 @@ Round::Round(u64 seed, u64 number) : seed_(seed), number_(number) {
     static constexpr u32 kHot[] = {0, 0, 1, 3, 10, 50};
     // The smallest has room for the longest block in each of its 16 regions.
     static constexpr u64 kCode[] = {u64{640} << 10, u64{1} << 20, u64{8} << 20};
-    choice_ = {true, kHot[random.below(std::size(kHot))], kCode[random.below(std::size(kCode))]};
+    static constexpr u32 kSamples[] = {0, 1, 3, 3};
+    static constexpr i32 kOften[] = {0, 5, 200, 4000};
+    const auto draw = [&](const auto& values) { return values[random.below(std::size(values))]; };
+    choice_ = {true, draw(kHot), draw(kSamples), draw(kOften), draw(kCode)};
 }
 
 std::unique_ptr<Round> Round::create(u64 seed, u64 number, std::span<const u8> handlers) {
@@ -56,6 +59,7 @@ std::unique_ptr<Round> Round::create(u64 seed, u64 number, std::span<const u8> h
 
 std::string Round::describe() const {
     return program_.describe() + ", " + std::string(model_->name) + ", hot after " + std::to_string(choice_.hot) +
+           " and " + std::to_string(choice_.samples) + ", versions after " + std::to_string(choice_.often) +
            ", code memory of " + std::to_string(choice_.code_bytes >> 10) + " KiB";
 }
 
