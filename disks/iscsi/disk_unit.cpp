@@ -130,7 +130,7 @@ bool DiskUnit::run(u32& budget) {
             if (!task) return;
             if (task->need() == scsi::Task::Need::medium) {
                 serve_medium(*task, budget);
-            } else if (TaskOwner* owner = reinterpret_cast<TaskOwner*>(task->owner_data)) {
+            } else if (TaskOwner* owner = std::bit_cast<TaskOwner*>(task->owner_data)) {
                 owner->serve(*task);
             } else {
                 unit.retire(*task);
