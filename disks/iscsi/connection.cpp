@@ -19,7 +19,7 @@ constexpr u64 kEndingSeconds = 5;
 constexpr size_t kMostPingBytes = 64 * 1024;
 
 // RFC 7143 11.9.1.
-constexpr u8 kLogoutRequest = 1;
+constexpr u8 kLogoutRequest = 1, kDropsAllConnections = 3;
 // RFC 7143 11.14.1 and 11.15.1.
 constexpr u8 kCloseSession = 0, kCloseConnection = 1;
 constexpr u8 kLoggedOut = 0, kNoSuchConnection = 1, kRecoveryNotSupported = 2;
@@ -337,6 +337,14 @@ void Connection::ask_logout(u32 seconds) {
     header.set_initiator_tag(kNoTag);
     header.set(36, kLogoutRequest);
     header.set(42, static_cast<u16>(std::min<u32>(seconds, 0xFFFF)));
+    push(header, StatSn::own);
+}
+
+void Connection::announce_drop() {
+    Header header(Opcode::asynchronous_message);
+    header.set_initiator_tag(kNoTag);
+    header.set(36, kDropsAllConnections);
+    header.set(40, static_cast<u16>(parameters_.time_to_wait));
     push(header, StatSn::own);
 }
 

@@ -50,6 +50,7 @@ class Connection final : private LoginSite {
     void end(std::string why);   // after what has been queued
     void kill(std::string why);  // at once
     void ask_logout(u32 seconds);
+    void announce_drop();  // of all its session's connections
     void retry_login();
 
     // For its session and transfers.

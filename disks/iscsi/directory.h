@@ -73,7 +73,7 @@ class Disk {
     // of any size and content: `result.data = std::move(data)` and a resize spare the host's giving and taking of
     // pages.
     virtual std::optional<scsi::MediumResult> try_now(const scsi::MediumRequest& request, std::vector<u8>& data) = 0;
-    // Target's thread: does it on a worker, with such `data`, and calls `done` there, once. Requests whose ranges
+    // Target's thread: does it on a worker, and calls `done` there, once. Requests whose ranges
     // overlap happen in the order in which they were submitted, as far as one of them writes; a flush covers every
     // write that was answered before it was submitted. `done` is called even after the last session has gone; the Disk
     // lives until then.

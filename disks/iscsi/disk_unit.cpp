@@ -130,7 +130,7 @@ bool DiskUnit::run(u32& budget) {
             if (!task) return;
             if (task->need() == scsi::Task::Need::medium) {
                 serve_medium(*task, budget);
-            } else if (TaskOwner* owner = reinterpret_cast<TaskOwner*>(task->owner_data)) {
+            } else if (TaskOwner* owner = std::bit_cast<TaskOwner*>(task->owner_data)) {
                 owner->serve(*task);
             } else {
                 unit.retire(*task);
@@ -149,7 +149,9 @@ void DiskUnit::serve_medium(scsi::Task& task, u32& budget) {
     if (request.operation == scsi::MediumOperation::write) data = task.take_medium_data();
     if (request.operation == scsi::MediumOperation::read) data = shared_.buffers->take(request.length);
     --budget;
-    if (auto result = disk_.try_now(request, data)) return unit_.medium_done(task, std::move(*result));
+    auto result = disk_.try_now(request, data);
+    if (request.operation == scsi::MediumOperation::read) shared_.buffers->give(std::exchange(data, {}));
+    if (result) return unit_.medium_done(task, std::move(*result));
     const u64 operation = next_operation_++;
     under_way_[operation] = task.id();
     // Handed on whole, so that no worker ever holds the last reference to the disk.

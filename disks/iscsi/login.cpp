@@ -147,7 +147,7 @@ Login::Step Login::first_keys() {
 
 Login::Step Login::text(Stage stage, bool transit) {
     for (const TextPair& pair : pairs_)
-        if (const Step failure = key(pair)) return failure;
+        if (Step failure = key(pair)) return failure;
     if (negotiation_.repeated()) return Failure{LoginStatus::initiator_error, "it says a key twice"};
     if (stage == Stage::security) return security(transit);
     if (!declared_) {

@@ -21,7 +21,7 @@ class OutputQueue {
 
     // Sets the header's DataSegmentLength; adds padding and digests. `length` bytes of `data` from `offset` on.
     void push(Header header, SharedBytes data, size_t offset, size_t length);
-    void push(Header header) { push(header, nullptr, 0, 0); }
+    void push(const Header& header) { push(header, nullptr, 0, 0); }
     void push(Header header, std::vector<u8> data);
 
     bool empty() const { return entries_.empty(); }

@@ -189,9 +189,11 @@ void Service::end_session(Session& session, const std::string& why, std::optiona
     session.close(why, logout.has_value());
     const std::vector<Connection*> connections = session.connections();
     for (Connection* connection : connections) {
+        const bool logs_out = logout && logout->connection == connection->id();
+        if (!logs_out && !connection->ending()) connection->announce_drop();
         session.remove(*connection);
         connection->leave_session();
-        if (!logout || logout->connection != connection->id()) connection->end(why);
+        if (!logs_out) connection->end(why);
     }
     const auto gone = [this, id = session.id(), logout] { gone_.push_back({id, logout}); };
     if (DiskUnit* unit = session.disk_unit()) return unit->when_quiet(gone);

@@ -23,7 +23,8 @@ struct Limits {
     u32 logins = 256;                 // connections that have not logged in yet; a further one takes the oldest's place
     u32 sessions = 4096;              // a further one is refused: out of resources
     u32 connections_per_session = 4;  // offered as MaxConnections
-    u32 commands = 64;                // of a session, at the same time: what MaxCmdSN leaves open
+    u32 commands = 64;                // of a session, at the same time: what MaxCmdSN leaves open; each
+                                      // may send 64 KiB (FirstBurstLength) that nobody asked for
     u32 login_seconds = 15;           // from the connection's beginning to the full feature phase
     // An initiator from which nothing has come for so long is asked for a sign of life (NOP-In), if it is of a kind
     // that answers: iPXE and other firmware look at the network only while somebody waits for their disk, so only

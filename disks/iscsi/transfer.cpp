@@ -181,7 +181,7 @@ void Transfer::begin(scsi::Unit& unit, scsi::Nexus nexus) {
     }
     command_.nexus = nexus;
     scsi::Task& task = unit.submit(command_);
-    task.owner_data = reinterpret_cast<u64>(static_cast<TaskOwner*>(this));
+    task.owner_data = std::bit_cast<u64>(static_cast<TaskOwner*>(this));
     task_ = task.id();
 }
 
