@@ -69,11 +69,14 @@ class Disk {
     virtual scsi::UnitIdentity identity() const = 0;
 
     // Target's thread: the answer, if it takes no wait (the bytes are in memory). Nothing: submit it. `data` is what a
-    // write writes; it is taken only if there is an answer.
+    // write writes; it is taken only if there is an answer. For a read it may be memory to use for the answer's data,
+    // of any size and content: `result.data = std::move(data)` and a resize spare the host's giving and taking of
+    // pages.
     virtual std::optional<scsi::MediumResult> try_now(const scsi::MediumRequest& request, std::vector<u8>& data) = 0;
-    // Target's thread: does it on a worker, and calls `done` there, once. Requests whose ranges overlap happen in the
-    // order in which they were submitted, as far as one of them writes; a flush covers every write that was answered
-    // before it was submitted. `done` is called even after the last session has gone; the Disk lives until then.
+    // Target's thread: does it on a worker, with such `data`, and calls `done` there, once. Requests whose ranges
+    // overlap happen in the order in which they were submitted, as far as one of them writes; a flush covers every
+    // write that was answered before it was submitted. `done` is called even after the last session has gone; the Disk
+    // lives until then.
     virtual void submit(const scsi::MediumRequest& request, std::vector<u8> data, Done done) = 0;
 
     // The target's own: the unit that it made for this disk.

@@ -77,28 +77,26 @@ bool UnitQueue::run(u32 budget) {
     return units_.empty();
 }
 
-DiskUnit& DiskUnit::of(const std::shared_ptr<Disk>& disk, const std::shared_ptr<Completions>& completions,
-                       UnitQueue& queue) {
-    if (!disk->unit) disk->unit = std::make_shared<DiskUnit>(disk, completions, queue);
+DiskUnit& DiskUnit::of(const std::shared_ptr<Disk>& disk, const Shared& shared) {
+    if (!disk->unit) disk->unit = std::make_shared<DiskUnit>(disk, shared);
     return *static_cast<DiskUnit*>(disk->unit.get());
 }
 
-DiskUnit::DiskUnit(const std::shared_ptr<Disk>& disk, std::shared_ptr<Completions> completions, UnitQueue& queue)
+DiskUnit::DiskUnit(const std::shared_ptr<Disk>& disk, Shared shared)
     : owner_(disk),
       disk_(*disk),
-      completions_(std::move(completions)),
-      queue_(queue),
+      shared_(std::move(shared)),
       unit_(disk->identity(), {align_down(disk->bytes(), scsi::DirectDisk::kBlock), disk->read_only()}, kOptions),
       target_(kOptions) {
     target_.add(0, unit_);
 }
 
 DiskUnit::~DiskUnit() {
-    queue_.remove(*this);
+    shared_.queue.remove(*this);
 }
 
-scsi::Nexus DiskUnit::join(const std::vector<u8>& port) {
-    const auto [entry, fresh] = ports_.try_emplace(port, next_nexus_);
+scsi::Nexus DiskUnit::join(const std::vector<u8>& port, const std::string& target) {
+    const auto [entry, fresh] = nexuses_.try_emplace({port, target}, next_nexus_);
     if (fresh) ++next_nexus_;
     unit_.set_transport_id(entry->second, transport_id(port));
     return entry->second;
@@ -107,7 +105,7 @@ scsi::Nexus DiskUnit::join(const std::vector<u8>& port) {
 void DiskUnit::leave(scsi::Nexus nexus) {
     target_.visit([nexus](scsi::Unit& unit) { unit.nexus_lost(nexus); });
     target_.unit(scsi::Target::kMostLuns).forget(nexus);
-    if (unit_.forget(nexus)) std::erase_if(ports_, [nexus](const auto& entry) { return entry.second == nexus; });
+    if (unit_.forget(nexus)) std::erase_if(nexuses_, [nexus](const auto& entry) { return entry.second == nexus; });
     wake();
 }
 
@@ -149,13 +147,14 @@ void DiskUnit::serve_medium(scsi::Task& task, u32& budget) {
     const scsi::MediumRequest request = task.medium();
     std::vector<u8> data;
     if (request.operation == scsi::MediumOperation::write) data = task.take_medium_data();
+    if (request.operation == scsi::MediumOperation::read) data = shared_.buffers->take(request.length);
     --budget;
     if (auto result = disk_.try_now(request, data)) return unit_.medium_done(task, std::move(*result));
     const u64 operation = next_operation_++;
     under_way_[operation] = task.id();
     // Handed on whole, so that no worker ever holds the last reference to the disk.
     auto completion = std::make_shared<Completion>(Completion{owner_.lock(), operation, {}});
-    disk_.submit(request, std::move(data), [completion, completions = completions_](scsi::MediumResult result) {
+    disk_.submit(request, std::move(data), [completion, completions = shared_.completions](scsi::MediumResult result) {
         completion->result = std::move(result);
         completions->post(std::move(*completion));
     });

@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "disks/iscsi/buffer_pool.h"
 #include "disks/iscsi/directory.h"
 #include "disks/scsi/target.h"
 
@@ -64,16 +65,21 @@ class DiskUnit {
     static constexpr u32 kMostTasks = 128;
     static constexpr u32 kChunk = 256 * 1024;
 
+    // What all units of a service share.
+    struct Shared {
+        std::shared_ptr<Completions> completions;  // late ones come even when the service has gone
+        std::shared_ptr<BufferPool> buffers;
+        UnitQueue& queue;
+    };
     // The unit of that disk; made if it has none yet.
-    static DiskUnit& of(const std::shared_ptr<Disk>& disk, const std::shared_ptr<Completions>& completions,
-                        UnitQueue& queue);
-    DiskUnit(const std::shared_ptr<Disk>& disk, std::shared_ptr<Completions> completions, UnitQueue& queue);
+    static DiskUnit& of(const std::shared_ptr<Disk>& disk, const Shared& shared);
+    DiskUnit(const std::shared_ptr<Disk>& disk, Shared shared);
     ~DiskUnit();
     DiskUnit(const DiskUnit&) = delete;
     DiskUnit& operator=(const DiskUnit&) = delete;
 
-    // An initiator port comes, by its SCSI name, and goes.
-    scsi::Nexus join(const std::vector<u8>& port);
+    // An initiator port comes to a target, by their SCSI names, and goes.
+    scsi::Nexus join(const std::vector<u8>& port, const std::string& target);
     void leave(scsi::Nexus nexus);
 
     bool has(u64 lun) const;
@@ -84,7 +90,8 @@ class DiskUnit {
     void reset(scsi::Unit::Reset kind);
 
     // To be called after whatever may have made a task of its units ready.
-    void wake() { queue_.add(*this); }
+    void wake() { shared_.queue.add(*this); }
+    BufferPool& buffers() { return *shared_.buffers; }
     // Serves tasks; `budget` counts down. False: there is more to do.
     bool run(u32& budget);
     void completed(u64 operation, scsi::MediumResult result);
@@ -103,12 +110,12 @@ class DiskUnit {
 
     std::weak_ptr<Disk> owner_;
     Disk& disk_;
-    std::shared_ptr<Completions> completions_;  // late ones come even when the target has gone
-    UnitQueue& queue_;
+    Shared shared_;
     bool queued_ = false;
     scsi::DirectDisk unit_;
-    scsi::Target target_;                           // finds units by LUN, and answers for those that are not there
-    std::map<std::vector<u8>, scsi::Nexus> ports_;  // those that are here, or registered
+    scsi::Target target_;  // finds units by LUN, and answers for those that are not there
+    // Ports and targets that are here, or registered.
+    std::map<std::pair<std::vector<u8>, std::string>, scsi::Nexus> nexuses_;
     scsi::Nexus next_nexus_ = 1;
     u64 next_operation_ = 1;
     std::map<u64, u64> under_way_;  // operation -> task

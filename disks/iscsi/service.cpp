@@ -5,9 +5,22 @@
 
 namespace lodge::iscsi {
 
+namespace {
+
+TargetOptions sensible(TargetOptions options) {
+    Limits& limits = options.limits;
+    limits.connections_per_session = std::clamp<u32>(limits.connections_per_session, 1, 65535);
+    limits.commands = std::clamp<u32>(limits.commands, 1, 4096);
+    limits.receive_bytes = std::clamp<u32>(limits.receive_bytes, 8192, kMiB);
+    limits.queued_bytes = std::max<u64>(limits.queued_bytes, 4096);
+    return options;
+}
+
+}  // namespace
+
 Service::Service(const TargetOptions& options, Directory& directory, Observer* observer, Log& log,
                  Surroundings surroundings)
-    : options_(options),
+    : options_(sensible(options)),
       directory_(directory),
       observer_(observer),
       log_(log),
@@ -65,7 +78,7 @@ void Service::tick(u64 now) {
 
 bool Service::work() {
     constexpr u32 kBudget = 256;
-    for (Completion& completion : completions_->take())
+    for (Completion& completion : shared_.completions->take())
         static_cast<DiskUnit*>(completion.disk->unit.get())
             ->completed(completion.operation, std::move(completion.result));
     const bool done = units_.run(kBudget);

@@ -44,7 +44,7 @@ class Service {
 
     // Goes on with everything that can. False: there is more to do, and the caller may look at its sockets first.
     bool work();
-    const std::shared_ptr<Completions>& completions() const { return completions_; }
+    Completions& completions() { return *shared_.completions; }
     // Connections with output, or that have ended: each once since the last call.
     std::vector<u64> take_touched() { return std::exchange(touched_, {}); }
     void touch(u64 connection) { touched_.push_back(connection); }
@@ -62,7 +62,7 @@ class Service {
     const TargetOptions& options() const { return options_; }
     Directory& directory() { return directory_; }
     Log& log() { return log_; }
-    UnitQueue& units() { return units_; }
+    const DiskUnit::Shared& shared() const { return shared_; }
     void fill_randomly(std::span<u8> bytes) { surroundings_.fill_randomly(bytes); }
     Session* find_session(u64 id) const;
     LoginStatus may_join(const LoginFacts& facts) const;
@@ -92,8 +92,8 @@ class Service {
     Observer* observer_;
     Log& log_;
     Surroundings surroundings_;
-    std::shared_ptr<Completions> completions_ = std::make_shared<Completions>();
     UnitQueue units_;
+    DiskUnit::Shared shared_{std::make_shared<Completions>(), std::make_shared<BufferPool>(), units_};
     u64 now_ = 0;
     u64 next_connection_ = 1, next_session_ = 1;
     u16 last_tsih_ = 0;

@@ -45,8 +45,8 @@ Session::Session(Service& service, u64 id, u16 tsih, const LoginFacts& facts, st
     info_.since = since;
     if (!attachment_) return;
     disk_ = attachment_->disk();
-    unit_ = &DiskUnit::of(disk_, service.completions(), service.units());
-    nexus_ = unit_->join(facts.caller.initiator_port);
+    unit_ = &DiskUnit::of(disk_, service.shared());
+    nexus_ = unit_->join(facts.caller.initiator_port, facts.target);
 }
 
 Session::~Session() {
@@ -107,9 +107,10 @@ void Session::receive(Connection& connection, const Pdu& pdu) {
         execute(connection, header, pdu.data);
         return execute_early();
     }
-    // The data of a command is with its transfer already.
+    // The data of a command is with its transfer already; of others so much is kept as they have a use for.
     std::vector<u8> data;
-    if (!is_command) data.assign(pdu.data.begin(), pdu.data.end());
+    if (!is_command)
+        data.assign(pdu.data.begin(), pdu.data.begin() + static_cast<long>(std::min(pdu.data.size(), kMostTextBytes)));
     early_[command_sn] = {&connection, header, std::move(data)};
 }
 

@@ -52,6 +52,7 @@ class Session {
     void count_read(u64 bytes);
     void count_write(u64 bytes);
     void wake();
+    BufferPool& buffers() { return unit_->buffers(); }
     Transfer* find(u32 tag) const;
 
     // The beginning of its end: all its commands are aborted.

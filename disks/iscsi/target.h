@@ -33,7 +33,7 @@ struct Limits {
     u32 silence_seconds = 300;
     u64 queued_bytes = kMiB;         // of a connection's answers on their way; beyond, it is not read from
     u64 session_bytes = 2 * kMiB;    // of data that a session's commands hold at the same time, one command excepted
-    u32 receive_bytes = 256 * 1024;  // MaxRecvDataSegmentLength: 512 to 1 MiB
+    u32 receive_bytes = 256 * 1024;  // MaxRecvDataSegmentLength: 8 KiB to 1 MiB
 };
 
 // A session, and what it has done since it began.

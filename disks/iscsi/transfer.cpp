@@ -229,7 +229,7 @@ void Transfer::send(scsi::Task& task) {
     std::vector<u8> data = task.take_data_in();
     const size_t count = data.size();
     held_bytes_ = std::min<u64>(count, command_.most_in - std::min(command_.most_in, sent_));
-    held_ = std::make_shared<const std::vector<u8>>(std::move(data));
+    held_ = session_.buffers().share(std::move(data));
     unit_->data_moved(task, count);
     session_.wake();
 }
