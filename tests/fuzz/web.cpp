@@ -46,6 +46,7 @@ struct Site {
         std::filesystem::temp_directory_path() / ("lodge-fuzz-web-" + std::to_string(::getpid()));
     std::unique_ptr<Store> store;
     NobodyLives live;
+    Log log;
     std::unique_ptr<ApiHandler> api;
     std::unique_ptr<BootService> boot;
     u32 inputs = 0;
@@ -69,7 +70,7 @@ struct Site {
         settings.default_vdisk = "debian";
         require(store->change_settings(settings).ok());
         api = ApiHandler::create({}, *store, live);
-        boot = std::make_unique<BootService>(*store, live, 3260);
+        boot = std::make_unique<BootService>(*store, live, log, 3260);
     }
 };
 
