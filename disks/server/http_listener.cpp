@@ -140,8 +140,9 @@ bool HttpListener::wait_for_request(HttpStream& stream) {
 
 void HttpListener::keep_answering(socket_t socket) {
     HttpStream stream(socket);
-    bool last = false;
+    bool last = false, may_have_more = true;
     const auto prepare = [&](Request& request) {
+        may_have_more = request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
         // The ranges that a request may ask for are nothing that we need, and could blow an answer up.
         request.ranges.clear();
         if (!handlers_.ends_connection || !handlers_.ends_connection(request)) return;
@@ -153,10 +154,11 @@ void HttpListener::keep_answering(socket_t socket) {
     for (int request = 1; request == 1 ? stream.wait_for_request(kIdle) : wait_for_request(stream); ++request) {
         stream.begin_request(kRequestTime, kMostHeaders + kMostBody);
         last = request == kMostRequests || busy();
+        may_have_more = true;  // as long as its headers are not read
         bool closed = false;
         if (!process_request(stream, last, closed, prepare) || closed || last) break;
     }
-    stream.finish();
+    if (may_have_more) stream.finish();
 }
 
 }  // namespace lodge::server
