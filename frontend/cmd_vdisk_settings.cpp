@@ -41,8 +41,8 @@ void add_default(CLI::App& vdisk, int& exit_status) {
 
 struct SettingsArguments {
     CLI::Option *unknown = nullptr, *menu = nullptr, *cache = nullptr, *memory = nullptr, *quota = nullptr,
-                *discovery = nullptr;
-    std::string unknown_text, cache_text, memory_text, quota_text, discovery_text;
+                *discovery = nullptr, *password = nullptr;
+    std::string unknown_text, cache_text, memory_text, quota_text, discovery_text, password_text;
     u32 menu_seconds = 0;
     bool json = false;
 
@@ -58,6 +58,9 @@ struct SettingsArguments {
         quota = command.add_option("--cache-quota", quota_text, "of each client's cache; 0: as large as the vDisk");
         discovery = command.add_option("--open-discovery", discovery_text,
                                        "yes: initiators that are nobody's may list targets; no");
+        password = command.add_option("--password", password_text,
+                                      "of the administration page and the API, or @FILE, whose first line it is; '': "
+                                      "none, they are for this host only");
         command.add_flag("--json", json, "print as a JSON object");
     }
 
@@ -80,6 +83,17 @@ struct SettingsArguments {
                 return Error{ErrorKind::usage, "open-discovery '" + discovery_text + "' is not yes or no"};
             settings.open_discovery = discovery_text == "yes";
         }
+        return *password ? apply_password(settings) : Result<void>();
+    }
+
+    Result<void> apply_password(server::Settings& settings) const {
+        const auto text = text_or_file(password_text);
+        if (!text) return text.error();
+        settings.admin_password_hash.clear();
+        if (text->empty()) return {};
+        const auto hash = server::hash_password(*text);
+        if (!hash) return hash.error();
+        settings.admin_password_hash = *hash;
         return {};
     }
 

@@ -162,6 +162,7 @@ Result<void> BootService::record_change(const BootPlan& plan) {
         if (plan.kind != BootPlan::Kind::boot && said_[plan.mac] == line) return {};
         said_[plan.mac] = line;
     }
+    log_.write(LogChannel::server, LogLevel::info, "client %s %s", plan.mac.c_str(), script_text(line).c_str());
     return store_.record(std::time(nullptr), "client " + plan.mac, line);
 }
 

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "core/base/log.h"
 #include "disks/server/boot_script.h"
 #include "disks/server/live.h"
 
@@ -19,7 +20,8 @@ struct BootQuery {
 
 class BootService {
   public:
-    BootService(Store& store, Live& live, u16 iscsi_port) : store_(store), live_(live), iscsi_port_(iscsi_port) {}
+    BootService(Store& store, Live& live, Log& log, u16 iscsi_port)
+        : store_(store), live_(live), log_(log), iscsi_port_(iscsi_port) {}
 
     // Always a script: also errors of the store are for the client's screen.
     std::string script(const BootQuery& query);
@@ -33,6 +35,7 @@ class BootService {
 
     Store& store_;
     Live& live_;
+    Log& log_;
     const u16 iscsi_port_;
     std::mutex mutex_;
     std::map<std::string, std::string> said_;  // by MAC address, the last line in the log: a client that asks every 30

@@ -11,9 +11,11 @@ namespace lodge::server {
 
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds kIdle{3};          // of a connection between two requests
+constexpr seconds kIdle{3};  // of a connection between two requests
+constexpr milliseconds kIdleStep{50};
 constexpr seconds kRequestTime{15};  // from a request's first byte to its answer's last
 constexpr size_t kMostHeaders = 32 * 1024;
 constexpr size_t kMostBody = 64 * 1024;
@@ -24,7 +26,8 @@ constexpr int kBacklog = 1024;       // a building that is switched on
 // As many threads as it is told. A full queue stops the thread that accepts connections.
 class Workers final : public httplib::TaskQueue {
   public:
-    explicit Workers(u32 threads) {
+    // `waiting` is kept at the number of tasks that no thread has yet.
+    Workers(u32 threads, std::atomic<size_t>& waiting) : waiting_(waiting) {
         for (u32 i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
     }
 
@@ -32,6 +35,7 @@ class Workers final : public httplib::TaskQueue {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return tasks_.size() < kMostWaiting; });
         tasks_.push_back(std::move(task));
+        waiting_ = tasks_.size();
         changed_.notify_all();
     }
 
@@ -52,6 +56,7 @@ class Workers final : public httplib::TaskQueue {
             if (tasks_.empty()) return;
             const auto task = std::move(tasks_.front());
             tasks_.pop_front();
+            waiting_ = tasks_.size();
             lock.unlock();
             changed_.notify_all();
             task();
@@ -63,12 +68,13 @@ class Workers final : public httplib::TaskQueue {
     std::condition_variable changed_;
     std::deque<std::function<void()>> tasks_;
     bool ended_ = false;
+    std::atomic<size_t>& waiting_;
 };
 
 }  // namespace
 
 HttpListener::HttpListener(u32 threads, Handlers handlers) : handlers_(std::move(handlers)) {
-    new_task_queue = [threads] { return new Workers(threads); };
+    new_task_queue = [this, threads] { return new Workers(threads, waiting_); };
     set_payload_max_length(kMostBody);
     set_tcp_nodelay(true);
     // httplib's own options let a second server share the port, and each get a part of the requests.
@@ -124,18 +130,35 @@ bool HttpListener::process_and_close_socket(socket_t socket) {
     return true;
 }
 
+bool HttpListener::wait_for_request(HttpStream& stream) {
+    const auto end = HttpStream::Clock::now() + kIdle;
+    do {
+        if (stream.wait_for_request(kIdleStep)) return true;
+    } while (stream.is_open() && !busy() && HttpStream::Clock::now() < end);
+    return false;
+}
+
 void HttpListener::keep_answering(socket_t socket) {
     HttpStream stream(socket);
-    // The ranges that a request may ask for are nothing that we need, and could blow an answer up.
-    const auto without_ranges = [](Request& request) { request.ranges.clear(); };
-    for (int request = 1; request <= kMostRequests; ++request) {
-        if (!stream.wait_for_request(kIdle)) return;
+    bool last = false, may_have_more = true;
+    const auto prepare = [&](Request& request) {
+        may_have_more = request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+        // The ranges that a request may ask for are nothing that we need, and could blow an answer up.
+        request.ranges.clear();
+        if (!handlers_.ends_connection || !handlers_.ends_connection(request)) return;
+        last = true;
+        request.headers.erase("Connection");
+        request.headers.emplace("Connection", "close");
+    };
+    // The first request has its time even if others wait.
+    for (int request = 1; request == 1 ? stream.wait_for_request(kIdle) : wait_for_request(stream); ++request) {
         stream.begin_request(kRequestTime, kMostHeaders + kMostBody);
-        const bool last = request == kMostRequests || stopping_;
+        last = request == kMostRequests || busy();
+        may_have_more = true;  // as long as its headers are not read
         bool closed = false;
-        if (!process_request(stream, last, closed, without_ranges) || closed || last) break;
+        if (!process_request(stream, last, closed, prepare) || closed || last) break;
     }
-    stream.finish();
+    if (may_have_more) stream.finish();
 }
 
 }  // namespace lodge::server

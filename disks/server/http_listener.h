@@ -18,6 +18,8 @@
 
 namespace lodge::server {
 
+class HttpStream;
+
 class HttpListener final : private httplib::Server {
   public:
     using Request = httplib::Request;
@@ -27,6 +29,8 @@ class HttpListener final : private httplib::Server {
     struct Handlers {
         std::function<bool(const Request&, Response&)> early;
         std::function<void(const Request&, Response&)> late;
+        // Whether the connection ends with the answer: of clients that ask once and keep it open none the less.
+        std::function<bool(const Request&)> ends_connection;
     };
 
     HttpListener(u32 threads, Handlers handlers);
@@ -38,11 +42,15 @@ class HttpListener final : private httplib::Server {
   private:
     bool process_and_close_socket(socket_t socket) override;
     void keep_answering(socket_t socket);
+    bool wait_for_request(HttpStream& stream);
+    // Others wait for a thread, or it is time to end: no connection may idle.
+    bool busy() const { return stopping_ || waiting_ > 0; }
     void stop_all();
 
     const Handlers handlers_;
     std::thread thread_;
     std::atomic<bool> stopping_ = false;
+    std::atomic<size_t> waiting_ = 0;  // connections that no thread has yet
     std::mutex mutex_;
     std::set<socket_t> open_;  // connections
 };

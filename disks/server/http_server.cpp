@@ -15,6 +15,7 @@ using Response = HttpListener::Response;
 
 constexpr size_t kLongestPath = 1024;
 const std::string kApi = "/api/v1/";
+const std::string kBootScript = "/boot.ipxe";
 const std::string kJson = "application/json";
 
 // Nothing from elsewhere, no inline script, no frame of somebody's.
@@ -62,11 +63,13 @@ class Server final : public WebServer {
         : store_(store),
           log_(log),
           guard_(config.administer_from_anywhere),
-          boot_(store, live, config.iscsi_port),
+          boot_(store, live, log, config.iscsi_port),
           api_(ApiHandler::create({config.administer_from_anywhere}, store, live)),
           listener_(config.threads,
                     {[this](const Request& request, Response& response) { return early(request, response); },
-                     [this](const Request& request, Response& response) { call_api(request, response); }}) {}
+                     [this](const Request& request, Response& response) { call_api(request, response); },
+                     // iPXE keeps its connections, and thousands boot at a time.
+                     [](const Request& request) { return request.path == kBootScript; }}) {}
 
     Result<void> start(const WebConfig& config) {
         const auto port = listener_.start(config.address, config.port);
@@ -119,7 +122,7 @@ bool Server::admit(const Request& request, Response& response) {
     if (refusal->status == 401) response.set_header("WWW-Authenticate", "Basic realm=\"lodge\", charset=\"UTF-8\"");
     if (refusal->status == 429) response.set_header("Retry-After", "1");
     log_.write(LogChannel::server, LogLevel::info, "%s %s from %s is refused: %s", request.method.c_str(),
-               request.path.c_str(), request.remote_addr.c_str(), refusal->why.c_str());
+               script_text(request.path).c_str(), request.remote_addr.c_str(), refusal->why.c_str());
     return false;
 }
 
@@ -148,7 +151,7 @@ bool Server::early(const Request& request, Response& response) {
     response.status = 200;
     const bool reads = request.method == "GET" || request.method == "HEAD";
     if (refuse_odd(request, response)) return true;
-    if (reads && request.path == "/boot.ipxe") {
+    if (reads && request.path == kBootScript) {
         boot_script(request, response);
         return true;
     }

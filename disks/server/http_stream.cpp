@@ -53,6 +53,7 @@ bool HttpStream::wait_for(short events) const {
 bool HttpStream::fill() {
     if (!wait_for(POLLIN)) return false;
     const ssize_t count = ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    ended_ = count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
     if (count <= 0) return false;
     begin_ = 0;
     end_ = static_cast<size_t>(count);

@@ -20,6 +20,7 @@ class HttpStream final : public httplib::Stream {
 
     // Waits for a request's first byte, so long; false: none came, or the connection has ended.
     bool wait_for_request(std::chrono::milliseconds longest);
+    bool is_open() const { return !ended_; }
     // From here on, a request may take `time` until its answer is sent, and have so many bytes.
     void begin_request(std::chrono::milliseconds time, size_t most_bytes);
     // After the answer: says that no more is sent, and reads what is still on its way, for a moment; a close with
@@ -42,6 +43,7 @@ class HttpStream final : public httplib::Stream {
     std::array<char, 4096> buffer_{};
     size_t begin_ = 0, end_ = 0;  // of what is in it
     size_t left_ = 0;             // bytes that the request may still have
+    bool ended_ = false;          // the other end sends no more
     Clock::time_point deadline_{};
 };
 

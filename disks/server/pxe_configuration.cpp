@@ -26,7 +26,6 @@ std::string pxe_configuration(const PxeNetwork& network, u16 http_port, const st
         "no-hosts\n"
         "no-resolv\n"
         "leasefile-ro\n"
-        "log-dhcp\n"
         "dhcp-range={},proxy,{}\n"
         "enable-tftp\n"
         "tftp-root={}\n"

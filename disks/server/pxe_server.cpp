@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -106,7 +107,8 @@ struct Running {
     Running& operator=(Running&&) = default;
 };
 
-constexpr const char* kShell = R"("$@" </dev/null 3<&3 >&4 2>&4 & exec 3<&- 4>&- >/dev/null 2>&1; read -r line; kill $!; wait)";
+constexpr const char* kShell =
+    R"("$@" </dev/null 3<&3 >&4 2>&4 & exec 3<&- 4>&- >/dev/null 2>&1; read -r line; kill $!; wait)";
 
 // Descriptors of the shell's: 0 the life pipe, 3 the configuration, 4 where dnsmasq writes.
 Result<Running> spawn(const std::string& program, const std::string& configuration) {
@@ -134,7 +136,13 @@ Result<Running> spawn(const std::string& program, const std::string& configurati
     ::posix_spawn_file_actions_addclosefrom_np(&actions, kFirstClosed);
     posix_spawnattr_t attributes;
     ::posix_spawnattr_init(&attributes);
-    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);  // Ctrl-C on our terminal is not for it
+    // Ctrl-C on our terminal is not for it; the signals that our threads block or ignore are.
+    sigset_t none, all;
+    ::sigemptyset(&none);
+    ::sigfillset(&all);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    ::posix_spawnattr_setsigdefault(&attributes, &all);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
     std::array<std::string, 8> words = {
         "sh", "-c", kShell, "dnsmasq", program, "--keep-in-foreground", "--conf-file=/dev/fd/3", "--log-facility=-"};

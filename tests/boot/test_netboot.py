@@ -272,10 +272,10 @@ class Choice(VDiskTest):
 
     def test_unknown_clients(self):
         server = self.serve()
-        self.client(server, FIRST).wait_for_screen(r"(?i)not known|unknown")
+        self.client(server, FIRST).wait_for_screen(r"does not know\s+this computer")
         # Registered: the administrator sees it, it is told to wait.
         self.vdisk("settings", self.store, "--unknown", "register")
-        self.client(server, FIRST).wait_for_screen(r"(?i)assign|record|regist")
+        self.client(server, FIRST).wait_for_screen(r"is recorded now")
         self.assertIn(FIRST, self.vdisk("client", "list", self.store))
         # The default vDisk, shared.
         self.vdisk("default", self.store, "debian")

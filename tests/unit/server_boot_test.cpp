@@ -14,7 +14,8 @@ using namespace lodge::test;
 namespace {
 
 struct BootFixture : ServerFixture {
-    BootService service{*store, live, 3260};
+    Log log;
+    BootService service{*store, live, log, 3260};
 
     std::string ask(std::multimap<std::string, std::string> parameters, const std::string& host = "10.0.2.2:8080") {
         return service.script({std::move(parameters), host, "127.0.0.1", "127.0.0.1", 8080});
@@ -121,7 +122,7 @@ TEST_CASE("unknown clients: each policy") {
     SUBCASE("refuse") {
         const std::string script = fixture.ask(kStrangerMac);
         check_script(script);
-        CHECK(has(script, "The server does not know this computer."));
+        CHECK(has(script, "This computer is not known to the server."));
         CHECK(has(script, "MAC address 52:54:00:00:00:01"));
         // Asking again and again is one line in the log.
         const auto lines = must(fixture.store->log(0, 100)).size();
@@ -140,7 +141,7 @@ TEST_CASE("unknown clients: each policy") {
     }
     SUBCASE("the default vDisk, but there is none") {
         fixture.set_policy(UnknownClients::fallback);
-        CHECK(has(fixture.ask(kStrangerMac), "and has no default vDisk"));
+        CHECK(has(fixture.ask(kStrangerMac), "which has no default vDisk"));
     }
     SUBCASE("register") {
         fixture.set_policy(UnknownClients::take_down);
@@ -191,7 +192,7 @@ TEST_CASE("where the server is: hosts, ports, gateways") {
     // What is no host is not used; the connection's own address is.
     for (const char* bad : {"", "a b", "a;reboot", "${x}", "a:b", "a:", "a:123456", "[::1", "[]", ":80", "[::1]x"})
         CHECK_MESSAGE(has(at({}, bad), "sanboot iscsi:127.0.0.1:::0:"), bad);
-    BootService other(*fixture.store, fixture.live, 13260);
+    BootService other(*fixture.store, fixture.live, fixture.log, 13260);
     CHECK(has(other.script({{{"mac", kClientMac}}, "h:1", "127.0.0.1", "127.0.0.1", 1}), "iscsi:h::13260:0:iqn"));
 }
 

@@ -26,7 +26,8 @@ struct EchoListener {
                            },
                            [](const HttpListener::Request& request, HttpListener::Response& response) {
                                response.set_content(std::to_string(request.body.size()), "text/plain");
-                           }}};
+                           },
+                           [](const HttpListener::Request& request) { return request.path == "/once"; }}};
     u16 port = must(listener.start(kHere, 0));
 };
 
@@ -119,6 +120,22 @@ TEST_CASE("the listener keeps its bounds") {
         }
         CHECK(client.Get("/still-there")->body == "/still-there");
     }
+}
+
+TEST_CASE("idle connections do not keep others waiting") {
+    EchoListener echo;
+    std::vector<std::unique_ptr<httplib::Client>> idle;
+    const auto began = std::chrono::steady_clock::now();
+    for (int i = 0; i < 40; ++i) {
+        idle.push_back(std::make_unique<httplib::Client>(kHere, echo.port));
+        idle.back()->set_keep_alive(true);
+        CHECK(idle.back()->Get("/a")->body == "/a");
+    }
+    CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(10));
+    CHECK(idle[0]->Get("/once")->get_header_value("Connection") == "close");
+    RawClient raw(echo.port);
+    raw.send("GET /once HTTP/1.1\r\nConnection: keep-alive\r\n\r\n");
+    CHECK(raw.rest().ends_with("/once"));
 }
 
 TEST_CASE("a second listener does not share a port, and one that ends lets its connections go") {

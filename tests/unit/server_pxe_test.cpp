@@ -71,7 +71,13 @@ TEST_CASE("dnsmasq's configuration") {
 
 TEST_CASE("dnsmasq is started with its configuration, and ends with us") {
     FakeDnsmasq fake(std::string(kServe) + "cat /dev/fd/3 >&2; echo failed to frobnicate; exec sleep 1000");
+    // As in a server, whose signals come to one thread only.
+    sigset_t blocked, before;
+    ::sigemptyset(&blocked);
+    ::sigaddset(&blocked, SIGTERM);
+    ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
     auto server = must(PxeServer::start(fake.config, fake.log));
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     CHECK(fake.waits_for("\ndhcp-range=127.0.0.0,proxy,255.0.0.0\n"));
     CHECK(fake.waits_for("\n! failed to frobnicate\n"));
     pid_t process = 0;

@@ -1,4 +1,4 @@
-// web_site STORE [PXE-INTERFACE]: the server's web side on a free port, without a target: sessions and caches are made
+// web_site STORE: the server's web side on a free port, without a target: sessions and caches are made
 // up, and grow evenly, so that a test knows what the page is to show. Says its port in a line, and ends with its
 // standard input.
 #include <atomic>
@@ -7,7 +7,6 @@
 #include <string>
 
 #include "disks/server/http_server.h"
-#include "disks/server/pxe_server.h"
 
 using namespace lodge;
 using namespace lodge::server;
@@ -51,9 +50,8 @@ class MadeUpLive final : public Live {
   private:
     u64 elapsed() const { return static_cast<u64>(microseconds() / 1'000'000); }
     u64 microseconds() const {
-        return static_cast<u64>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                    std::chrono::steady_clock::now() - began_)
-                                    .count());
+        return static_cast<u64>(
+            std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began_).count());
     }
     LiveSession session(const char* id, const char* mac, const char* name, const char* vdisk, Mode mode, u64 slower) {
         const u64 read = kReadRate * microseconds() / 1'000'000 / slower;
@@ -82,7 +80,7 @@ int fail(const Error& error) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count < 2) return fail({ErrorKind::usage, "web_site STORE [PXE-INTERFACE]"});
+    if (count != 2) return fail({ErrorKind::usage, "web_site STORE"});
     const auto store = open_store(arguments[1]);
     if (!store) return fail(store.error());
     Log log([](LogChannel, LogLevel, const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
@@ -90,12 +88,6 @@ int main(int count, char** arguments) {
     MadeUpLive live;
     const auto web = WebServer::create({.port = 0}, **store, live, log);
     if (!web) return fail(web.error());
-    std::unique_ptr<PxeServer> pxe;
-    if (count > 2) {
-        auto started = PxeServer::start({.interface = arguments[2], .http_port = (*web)->port()}, log);
-        if (!started) return fail(started.error());
-        pxe = std::move(*started);
-    }
     std::printf("%u\n", (*web)->port());
     std::fflush(stdout);
     while (std::getchar() != EOF) {

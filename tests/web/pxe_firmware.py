@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
-"""What tests/web/test_pxe.py has run in its network namespaces; each prints JSON.
-
-    pxe_peers.py firmware INTERFACE MAC ARCHITECTURE   a PXE client's DHCP, its talk with the boot server, its TFTP
-    pxe_peers.py login PORT                            the first login that an initiator makes at a port
+"""pxe_firmware.py INTERFACE MAC ARCHITECTURE: what the firmware of a PC does to boot from its network, as JSON: DHCP, the
+talk with the boot server, TFTP. For tests/web/test_pxe.py, which has it run in a network namespace.
 """
 import hashlib
 import json
@@ -97,27 +95,5 @@ def firmware(interface, mac, architecture):
                 result["fetched"] = fetch(proxies[0]["from"], result["boot"][0]["file"])
     return result
 
-def login(port):
-    """RFC 7143 section 11.12: a header of 48 bytes, then the data segment's keys."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("0.0.0.0", port))
-        listener.listen()
-        print("ready", flush=True)
-        connection, address = listener.accept()
-        with connection:
-            data = b""
-            while len(data) < 48 or len(data) < 48 + int.from_bytes(data[5:8], "big"):
-                more = connection.recv(4096)
-                if not more:
-                    break
-                data += more
-    keys = dict(pair.split("=", 1) for pair in data[48:48 + int.from_bytes(data[5:8], "big")].decode().split("\0")
-                if "=" in pair)
-    return {"opcode": data[0] & 0x3F, "from": address[0], "keys": keys}
-
 if __name__ == "__main__":
-    if sys.argv[1] == "firmware":
-        print(json.dumps(firmware(sys.argv[2], sys.argv[3], int(sys.argv[4]))))
-    else:
-        print(json.dumps(login(int(sys.argv[2]))))
+    print(json.dumps(firmware(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
