@@ -262,7 +262,17 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     if (made->serial_ && !made->serial_on_stdio_) made->serial_->connect(made->serial_feed_.get());
     made->connect_networks();
     if (!config.kernel.empty()) LODGE_TRY(made->boot_directly(config));
+    if (!config.gdb.empty()) {
+        auto gdb = GdbPort::open(config.gdb, made->debugger(), *made->pc_);
+        if (!gdb) return gdb.error();
+        made->gdb_ = std::move(*gdb);
+    }
     return made;
+}
+
+debug::Debugger& PcMachine::debugger() {
+    if (!debugger_) debugger_ = std::make_unique<debug::Debugger>(*machine_);
+    return *debugger_;
 }
 
 // The host's ports must not speak to a machine that is going away.

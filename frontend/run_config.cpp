@@ -29,6 +29,8 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
          {&RunConfig::serial,
           "stdio, file:PATH, unix:PATH, tcp:HOST:PORT or null: the first serial port (default stdio)"}},
         {"debugcon", {&RunConfig::debugcon, "stdio, file:PATH, unix:PATH, tcp:HOST:PORT or null: ports 402h and E9h"}},
+        {"gdb",
+         {&RunConfig::gdb, "tcp:HOST:PORT or unix:PATH[,arch=i386|x86-64]: wait for gdb's 'target remote' there"}},
         {"clock", {&RunConfig::clock, "realtime, or virtual: time advances with retired instructions"}},
         {"speed", {&RunConfig::speed, "percent of real speed, 0.1 to 100 (default unlimited)"}},
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},

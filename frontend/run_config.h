@@ -43,6 +43,7 @@ struct RunConfig {
     std::string vdisk_server;
     std::string display;
     std::string serial;
+    std::string gdb;
     std::string debugcon;
     std::string clock = "realtime";
     std::string speed;

@@ -16,7 +16,7 @@ PERMITTED = {
     "core/interp": ["core/base", "core/decode", "core/memory", "core/cpu", "core:device.h", "core:bus.h"],
     "core": ["core/base", "core/decode", "core/memory", "core/cpu", "core/interp"],
     "jit": ["core/base", "core/cpu", "core/decode", "core/interp", "core/memory"],
-    "devices": ["core/base", "core/memory", "core:device.h", "core:bus.h", "core:scheduler.h", "core:clock.h",
+    "devices": ["core/base", "core/memory", "core:device.h", "core:bus.h", "core:register_table.h", "core:scheduler.h", "core:clock.h",
                 "core:input_queue.h", "disks:block_device.h", "disks/scsi"],
     "disks": ["core/base"],
     "disks/scsi": ["core/base", "disks"],
@@ -25,7 +25,8 @@ PERMITTED = {
     "net": ["core/base", "core:clock.h", "core:input_queue.h", "core:scheduler.h", "devices:ethernet.h",
             "devices:ports.h"],
     "roms": ["core/base"],
-    "frontend": ["core", "core/base", "core/cpu", "core/decode", "core/interp", "core/memory", "devices", "disks",
+    "debug": ["core", "core/base", "core/cpu", "core/decode", "core/memory", "devices"],
+    "frontend": ["core", "core/base", "core/cpu", "core/decode", "core/interp", "core/memory", "debug", "devices", "disks",
                  "disks/server", "jit", "net", "roms"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

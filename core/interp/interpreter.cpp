@@ -56,6 +56,7 @@ ExitReason Interpreter::run(u64 instructions) {
             continue;
         }
         block = next_block(block);
+        if (!block && cpu_.stops_here()) continue;
         if (!block || block->count > end - cpu_.state.retired) {
             step();
             block = nullptr;
@@ -95,6 +96,10 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         exit = ExitReason::shutdown;
         return true;
     }
+    if ((attention & kAttentionDebugger) && cpu_.stops_at_boundary()) {
+        exit = ExitReason::debugger;
+        return true;
+    }
     if (attention & kAttentionKick) {
         cpu_.clear_attention(kAttentionKick);
         exit = ExitReason::kicked;
@@ -105,6 +110,7 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         return false;
     }
     if (attention & kAttentionShadow) {
+        if (!(attention & kAttentionHalted) && cpu_.stops_here()) return false;
         cpu_.clear_attention(kAttentionShadow | kAttentionNewStack);
         if (!(attention & kAttentionHalted)) {
             if (attention & kAttentionSingle)
@@ -127,26 +133,27 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         exit = ExitReason::halted;
         return true;
     }
+    if (cpu_.stops_here()) return false;
     if (attention & kAttentionSingle)
         step_watched(false);
     else
-        step();  // an NMI that is blocked
+        step();  // an NMI that is blocked, or the debugger follows each instruction
     return false;
 }
 
 Interpreter::Block* Interpreter::next_block(Block* previous) {
     const u64 ip = cpu_.state.ip;
-    const u64 epoch = cpu_.fetch_epoch;
+    const u64 drops = drops_;
     if (previous)
         for (const Link& link : previous->links)
-            if (link.ip == ip && link.epoch == epoch) return link.block;
+            if (leads_to(link, ip)) return link.block;
     Link& jump = jump_entry(ip);
-    if (jump.ip != ip || jump.epoch != epoch || !jump.block) {
+    if (!leads_to(jump, ip)) {
         Block* found = find_block();
         if (!found) return nullptr;
-        jump = {ip, cpu_.fetch_epoch, found};
+        jump = {ip, cpu_.fetch_epoch, drops_, found};
     }
-    if (previous && cpu_.fetch_epoch == epoch) {
+    if (previous && drops_ == drops) {
         previous->links[previous->next_link] = jump;
         previous->next_link ^= 1;
     }
@@ -170,6 +177,7 @@ Interpreter::Block* Interpreter::find_block() {
 Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
     if (decoded_ > kMostDecoded) drop_all();
     const u64 backing = key >> 4;
+    if (cpu_.code_is_marked(backing)) return nullptr;
     const auto available = static_cast<size_t>(kPageSize - (backing & kPageMask));
     std::array<Insn, kMostInBlock> decoded;
     unsigned count = 0;
@@ -181,7 +189,7 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
         place_insn(insn, count, static_cast<unsigned>(offset), cpu_.model());
         offset += insn.length;
         ++count;
-        if (ends_block(insn)) break;
+        if (ends_block(insn) || cpu_.code_is_marked(backing + offset)) break;
     }
     if (count == 0) return nullptr;
     auto block = std::make_unique<Block>();
@@ -212,13 +220,10 @@ void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) 
     };
     PhysicalMemory& memory = cpu_.memory();
     const auto found = page_code_.find(backing_page);
-    if (found == page_code_.end()) {
-        cpu_.next_fetch_epoch();
-        return memory.forget_code(backing_page);
-    }
+    if (found == page_code_.end()) return memory.forget_code(backing_page);
     std::vector<Extent>& extents = found->second;
     if (std::none_of(extents.begin(), extents.end(), written)) return;
-    cpu_.next_fetch_epoch();
+    ++drops_;
     // The page stays watched, so that no TLB is searched for it.
     memory.clear_code_marks(backing_page);
     for (const Extent& extent : extents) {
@@ -238,7 +243,7 @@ void Interpreter::drop_all() {
     blocks_.take_all([this](std::unique_ptr<Block> block) { buried_.push_back(std::move(block)); });
     page_code_.clear();
     decoded_ = 0;
-    cpu_.next_fetch_epoch();
+    ++drops_;
 }
 
 bool Interpreter::decode_at_ip(Insn& insn) {

@@ -225,7 +225,12 @@ void DirectDisk::compare_and_write(Task& task) {
     const u64 lba = load_big_endian<u64>(&cdb(task)[2]);
     const u64 count = cdb(task)[13];
     if (!may_write(task) || !no_protection(task) || !in_range(task, {lba, count})) return;
-    if (count == 0) return finish(task);
+    if (count == 0) {
+        // No error by itself. But an initiator with data for it has more blocks than the field has room for, and must
+        // not believe that they were written.
+        const u64 most = task.command().most_out;
+        return most && most != Command::kUnlimited ? fail(task, Sense::invalid_cdb(13)) : finish(task);
+    }
     task.work.offset = lba * kBlock;
     task.work.left = count * kBlock;
     task.work.through = !write_cache() || (cdb(task)[1] & kFua);
