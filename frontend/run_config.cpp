@@ -58,7 +58,7 @@ std::map<std::string, std::pair<bool RunConfig::*, std::string>> flag_options() 
 std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const char*>> list_options() {
     return {
         {"disk",
-         {&RunConfig::disks, "FILE[,bus=ide][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat"}},
+         {&RunConfig::disks, "FILE[,bus=ide|scsi][,unit=N][,mode=private|shared|readonly][,format=raw]; may repeat"}},
         {"cdrom", {&RunConfig::cdroms, "FILE.iso[,bus=ide|scsi][,unit=N], or 'empty': a CD-ROM drive; may repeat"}},
         {"floppy",
          {&RunConfig::floppies,

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """Measures lodge and QEMU's TCG on the same files: see README.md beside this file."""
-import argparse
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
 
-from programs import Run, Trouble, kernel_options, lodge_command, one_dash, qemu_command, statistic
+from programs import Run, Trouble, bench_options, kernel_options, lodge_command, one_dash, qemu_command, statistic
 
 # Issue 2: boot to power-off on the interpreter, as a multiple of QEMU TCG's time. Issue 4's goal for the translator.
 BOOT_LIMIT, GOAL = 8, 0.7
@@ -74,12 +73,7 @@ def run_all(options):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lodge", default="build/release/lodge")
-    parser.add_argument("--guests", type=pathlib.Path, default=pathlib.Path("build/guests"))
-    parser.add_argument("--engine", help="lodge's engine (default: lodge's own choice)")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = bench_options().parse_args()
     try:
         ratios = run_all(options)
     except Trouble as trouble:

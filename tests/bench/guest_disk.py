@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """A guest's reads and writes on an IDE disk, past its cache, in lodge and in QEMU's TCG: see README.md beside this file."""
-import argparse
 import collections
 import pathlib
 import statistics
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from programs import Run, Trouble, lodge_command, qemu_command
+from programs import Run, Trouble, bench_options, lodge_command, qemu_command
 
 # name: (what block_io does, bytes in all, bytes in a request). Enough of it for about a second: in the first tens of
 # milliseconds of new work both programs translate the guest's kernel more than they move data.
@@ -27,8 +26,8 @@ PROMPT = r"/ # "
 def commands(options, disk):
     folder = options.guests / "amd64"
     kernel = [folder / "vmlinuz", folder / "storage.img", f"console=ttyS0 panic=-1 lodge.mode=shell {options.append}"]
-    lodge = lodge_command(options.lodge, None, ["--kernel", kernel[0], "--initrd", kernel[1], "--append", kernel[2],
-                                                "--disk", disk])
+    lodge = lodge_command(options.lodge, options.engine,
+                          ["--kernel", kernel[0], "--initrd", kernel[1], "--append", kernel[2], "--disk", disk])
     qemu = qemu_command(64, ["-kernel", kernel[0], "-initrd", kernel[1], "-append", kernel[2],
                              "-drive", f"file={disk},format={'vpc' if options.vhd else 'raw'},if=ide,cache=writeback"])
     return {"lodge": lodge, "QEMU": qemu}
@@ -65,15 +64,11 @@ def make_disk(options, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lodge", default="build/release/lodge")
-    parser.add_argument("--guests", type=pathlib.Path, default=pathlib.Path("build/guests"))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = bench_options()
     parser.add_argument("--vhd", action="store_true", help="a dynamic VHD instead of a raw image")
     parser.add_argument("--only", help="the work whose name has this in it")
     parser.add_argument("--append", default="", help="further options of the guest's kernel: libata.dma=0 for PIO")
     parser.add_argument("--folder", default="/var/tmp", help="where the image lies (default /var/tmp)")
-    parser.add_argument("--engine", help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = [name for name in WORK if not options.only or options.only in name]
     rates = collections.defaultdict(lambda: collections.defaultdict(list))

@@ -2,7 +2,7 @@
 """Disk images against qemu-img, on the same files, in one run: `lodge disk convert` against `qemu-img convert`, the image
 layer (lodge_disk_io) against `qemu-img bench`.
 
-Usage: disks.py [--lodge PROGRAM] [--disk-io PROGRAM] [--folder F] [--size MIB] [--rounds N] [--json FILE]
+Usage: images.py [--lodge PROGRAM] [--disk-io PROGRAM] [--folder F] [--size MIB] [--rounds N] [--json FILE]
 
 Programs take turns; each figure is the median of the rounds. A ratio is qemu-img's time over lodge's: above 1 lodge is
 faster. `processor` is the same ratio of processor times, which other work on the host disturbs less. Exit status 1 if a

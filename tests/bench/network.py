@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """How fast 64 MiB go to a guest and come from it over TCP: Debian's kernel with its e1000 driver, on lodge's user network
 and on QEMU's. See README.md beside this file."""
-import argparse
 import http.server
-import pathlib
 import socket
 import statistics
 import sys
 import threading
 import time
 
-from programs import Run, Trouble, kernel_options, lodge_command, one_dash, qemu_command
+from programs import Run, Trouble, bench_options, kernel_options, lodge_command, one_dash, qemu_command
 
 SIZE = 64 << 20
 BOOT_SECONDS, STEP_SECONDS = 600, 300
@@ -71,12 +69,7 @@ def live(command, server_port, guest_port, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lodge", default="build/release/lodge")
-    parser.add_argument("--guests", type=pathlib.Path, default=pathlib.Path("build/guests"))
-    parser.add_argument("--engine", help="lodge's engine (default: lodge's own choice)")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = bench_options().parse_args()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Zeros)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     kernel = kernel_options(options.guests, 32, "quiet", options.guests / "i386/network.img")

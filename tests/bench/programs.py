@@ -1,5 +1,6 @@
 """How lodge and QEMU's TCG are started on the same guest, and a run of either: lines on its serial port with the host's
 time at which each came, and its memory."""
+import argparse
 import os
 import pathlib
 import re
@@ -11,6 +12,16 @@ import time
 MEMORY_MEBIBYTES = 512
 GUESTS = {32: "i386", 64: "amd64"}
 GUEST_RAM = "lodge-guest-memory"  # the memfd's name, core/memory/physical_memory.cpp
+
+
+def bench_options():
+    """A parser with what all benchmarks of guests take: `./dev bench` hands its options to each of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lodge", default="build/release/lodge")
+    parser.add_argument("--guests", type=pathlib.Path, default=pathlib.Path("build/guests"))
+    parser.add_argument("--engine", help="lodge's engine (default: lodge's own choice)")
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
 
 
 def lodge_command(program, engine, options, memory=MEMORY_MEBIBYTES):

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
 """Times the Debian userland in lodge and in QEMU's TCG: to its login, and a compiler run in it. See README.md beside
 this file. Without the disk that `./dev userland` makes, this says so and measures nothing."""
-import argparse
-import pathlib
 import statistics
 import sys
 
-from programs import Run, Trouble, lodge_command, one_dash, qemu_command
+from programs import Run, Trouble, bench_options, lodge_command, one_dash, qemu_command
 
 MEMORY = 1024
 LOGIN_SECONDS, STEP_SECONDS = 1800, 900
@@ -47,11 +45,8 @@ def live(command):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lodge", default="build/release/lodge")
-    parser.add_argument("--guests", type=pathlib.Path, default=pathlib.Path("build/guests"))
-    parser.add_argument("--engine", help="lodge's engine (default: lodge's own choice)")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser = bench_options()
+    parser.set_defaults(rounds=1)
     options = parser.parse_args()
     folder = options.guests / "debian"
     disk = folder / "debian.vhd"

@@ -90,14 +90,20 @@ class FirmwareBoots(Storage):
 
 
 class CdBoot(Storage):
-    def test_isolinux(self):
+    def boot_from(self, cdrom):
         """Linux from an ISO image, which then reads the disc it came from."""
-        with Guest("--cdrom", GUEST / "boot.iso", *HEADLESS, *SERIAL) as guest:
+        with Guest("--cdrom", cdrom, *HEADLESS, *SERIAL) as guest:
             guest.expect(r"ISOLINUX", BOOT_SECONDS)
             guest.expect(r"LODGE-GUEST-READY", BOOT_SECONDS)
             guest.expect(PROMPT)
             self.command(guest, "mount -t iso9660 /dev/sr0 /mnt && md5sum < /mnt/numbers.txt", NUMBERS)
             self.power_off(guest)
+
+    def test_isolinux(self):
+        self.boot_from(GUEST / "boot.iso")
+
+    def test_isolinux_scsi(self):
+        self.boot_from(f"{GUEST}/boot.iso,bus=scsi")
 
 
 class LinuxDrivers(Storage):
