@@ -17,7 +17,8 @@ void BusRange::release() {
     bus_ = nullptr;
 }
 
-Result<BusRange> Bus::claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write) {
+Result<BusRange> Bus::claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write,
+                            RegisterTable registers) {
     char place[64];
     std::snprintf(place, sizeof place, " at %llX..%llX", static_cast<unsigned long long>(base),
                   static_cast<unsigned long long>(base + size - 1));
@@ -31,7 +32,7 @@ Result<BusRange> Bus::claim(u64 base, u64 size, std::string name, BusRead read, 
         if (base - before < range->size)
             return Error{ErrorKind::usage, name_ + " range of " + name + place + " overlaps " + range->name};
     }
-    ranges_[base] = std::make_unique<Range>(Range{size, std::move(name), std::move(read), std::move(write)});
+    ranges_[base] = std::make_unique<Range>(Range{size, std::move(name), std::move(read), std::move(write), registers});
     forget();
     BusRange claimed;
     claimed.bus_ = this;
@@ -74,7 +75,7 @@ void Bus::note_unclaimed(const char* what, std::set<u64>& noted, u64 address) {
                static_cast<unsigned long long>(address), others);
 }
 
-u64 Bus::read(u64 address, unsigned size) {
+u64 Bus::read_claims(u64 address, unsigned size) {
     u64 base = 0;
     const Range* range = find(address, base);
     if (range && address - base <= range->size - size && size <= range->size) {
@@ -86,11 +87,11 @@ u64 Bus::read(u64 address, unsigned size) {
         return 0xFF;
     }
     u64 value = 0;
-    for (unsigned i = 0; i < size; ++i) value |= (read(address + i, 1) & 0xFF) << (8 * i);
+    for (unsigned i = 0; i < size; ++i) value |= (read_claims(address + i, 1) & 0xFF) << (8 * i);
     return value;
 }
 
-void Bus::write(u64 address, unsigned size, u64 value) {
+void Bus::write_claims(u64 address, unsigned size, u64 value) {
     u64 base = 0;
     const Range* range = find(address, base);
     if (range && address - base <= range->size - size && size <= range->size) {
@@ -102,7 +103,7 @@ void Bus::write(u64 address, unsigned size, u64 value) {
         note_unclaimed("write", noted_writes_, address);
         return;
     }
-    for (unsigned i = 0; i < size; ++i) write(address + i, 1, (value >> (8 * i)) & 0xFF);
+    for (unsigned i = 0; i < size; ++i) write_claims(address + i, 1, (value >> (8 * i)) & 0xFF);
 }
 
 std::string Bus::name_at(u64 address) const {
@@ -111,8 +112,15 @@ std::string Bus::name_at(u64 address) const {
     return range ? range->name : std::string();
 }
 
-void Bus::visit(const std::function<void(u64, u64, const std::string&)>& visit) const {
-    for (const auto& [base, range] : ranges_) visit(base, range->size, range->name);
+std::optional<BusClaim> Bus::claim_at(u64 address) const {
+    u64 base = 0;
+    const Range* range = find(address, base);
+    if (!range) return {};
+    return BusClaim{base, range->size, range->name, range->registers};
+}
+
+void Bus::visit(const std::function<void(const BusClaim&)>& visit) const {
+    for (const auto& [base, range] : ranges_) visit({base, range->size, range->name, range->registers});
 }
 
 }  // namespace lodge

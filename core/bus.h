@@ -8,13 +8,16 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/log.h"
 #include "core/base/result.h"
 #include "core/memory/address_space.h"
+#include "core/register_table.h"
 
 namespace lodge {
 
@@ -22,6 +25,28 @@ using BusRead = std::function<u64(u64 offset, unsigned size)>;
 using BusWrite = std::function<void(u64 offset, unsigned size, u64 value)>;
 
 class Bus;
+
+// One access, as the CPU or a device made it.
+struct BusAccess {
+    u64 address = 0;
+    unsigned size = 0;  // 1, 2, 4 or 8
+    bool write = false;
+    u64 value = 0;  // read or written
+};
+
+// Sees every access when it has been made.
+class BusObserver {
+  public:
+    virtual ~BusObserver() = default;
+    virtual void on_access(const Bus& bus, const BusAccess& access) = 0;
+};
+
+// What is known of a claimed range.
+struct BusClaim {
+    u64 base = 0, size = 0;
+    std::string_view name;
+    RegisterTable registers;  // may be empty
+};
 
 // A claimed range. Giving it up (destruction) frees the addresses.
 class BusRange {
@@ -49,15 +74,34 @@ class Bus final : public AddressSpace {
         : log_(log), name_(std::move(name)), noted_together_(noted_together) {}
 
     // Claims [base, base+size). ErrorKind::usage when it overlaps another claim or wraps; naming both.
-    Result<BusRange> claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write);
+    // `registers` outlive the claim.
+    Result<BusRange> claim(u64 base, u64 size, std::string name, BusRead read, BusWrite write,
+                           RegisterTable registers = {});
 
-    u64 read(u64 address, unsigned size) override;
-    void write(u64 address, unsigned size, u64 value) override;
+    u64 read(u64 address, unsigned size) override {
+        const u64 value = read_claims(address, size);
+        if (!observers_.empty()) [[unlikely]]
+            tell({address, size, false, value});
+        return value;
+    }
+    void write(u64 address, unsigned size, u64 value) override {
+        write_claims(address, size, value);
+        if (!observers_.empty()) [[unlikely]]
+            tell({address, size, true, value});
+    }
+    // As `read`, but no observer hears of it: for debuggers.
+    u64 read_unobserved(u64 address, unsigned size) { return read_claims(address, size); }
+    // Not from on_access.
+    void add_observer(BusObserver& observer) { observers_.push_back(&observer); }
+    void remove_observer(BusObserver& observer) { std::erase(observers_, &observer); }
 
+    const std::string& name() const { return name_; }
     // The name of the range at that address, empty when there is none.
     std::string name_at(u64 address) const;
-    // Calls visit(base, size, name) for every claim in order of addresses.
-    void visit(const std::function<void(u64, u64, const std::string&)>& visit) const;
+    // The claim that holds the address.
+    std::optional<BusClaim> claim_at(u64 address) const;
+    // Calls visit for every claim in order of addresses.
+    void visit(const std::function<void(const BusClaim&)>& visit) const;
 
   private:
     friend class BusRange;
@@ -66,7 +110,13 @@ class Bus final : public AddressSpace {
         std::string name;
         BusRead read;
         BusWrite write;
+        RegisterTable registers;
     };
+    u64 read_claims(u64 address, unsigned size);
+    void write_claims(u64 address, unsigned size, u64 value);
+    void tell(const BusAccess& access) {
+        for (BusObserver* observer : observers_) observer->on_access(*this, access);
+    }
     // The range that holds the address, and its base; null when none.
     const Range* find(u64 address, u64& base) const;
     void note_unclaimed(const char* what, std::set<u64>& noted, u64 address);
@@ -102,6 +152,7 @@ class Bus final : public AddressSpace {
     std::set<u64> noted_writes_;
     std::map<u64, std::unique_ptr<Range>> ranges_;
     mutable std::array<Found, kFound> found_;
+    std::vector<BusObserver*> observers_;
     unsigned handlers_ = 0;
     std::vector<std::unique_ptr<Range>> released_;
 };

@@ -151,6 +151,7 @@ std::optional<RunResult> Machine::run_until(u64 retired) {
     result_.reset();
     until_ = retired;
     while (!result_ && cpu_->state.retired < until_) round();
+    if (result_ && run_control_) run_control_->on_end(*result_);
     return result_;
 }
 
@@ -166,17 +167,26 @@ void Machine::round() {
     if (result_) return;
 
     const u64 started = GuestClock::host_now();
-    const ExitReason exit = executor_->run(budget());
+    const u64 instructions = budget();
+    const ExitReason exit = executor_->run(instructions);
     const u64 taken = GuestClock::host_now() - started;
-    if (exit == ExitReason::budget) fit_slice(taken);
-    if (speed_ < kFullSpeed) rest(taken);
+    if (exit == ExitReason::budget && instructions == slice_) fit_slice(taken);
+    heed(exit);
+    if (speed_ < kFullSpeed && !paused_) rest(taken);
+}
+
+void Machine::heed(ExitReason exit) {
+    if (run_control_ && (exit == ExitReason::debugger || cpu_->state.retired >= run_control_->stop_position()))
+        return run_control_->on_stop_position();
     switch (exit) {
         case ExitReason::budget:
         case ExitReason::kicked:
+        case ExitReason::debugger:
             return;
         case ExitReason::halted:
             return idle();
         case ExitReason::shutdown:
+            if (run_control_ && run_control_->holds_shutdown()) return;
             // The chipset resets the CPU on a shutdown cycle.
             cpu_->clear_attention(kAttentionShutdown);
             return request_reset();
@@ -184,7 +194,8 @@ void Machine::round() {
 }
 
 u64 Machine::budget() const {
-    const u64 left = until_ - cpu_->state.retired;
+    u64 left = until_ - cpu_->state.retired;
+    if (run_control_) left = std::min(left, run_control_->stop_position() - cpu_->state.retired);
     if (clock_.mode() == ClockMode::realtime) return std::min(slice_, left);
     const u64 now = clock_.now(), next = scheduler_.next();
     return next <= now ? 1 : std::min({next - now, kVirtualSlice, left});

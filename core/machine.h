@@ -36,6 +36,20 @@ struct RunResult {
     std::string message;  // failure
 };
 
+// Whoever stops a machine at exact positions (debug/). CPU thread.
+class RunControl {
+  public:
+    virtual ~RunControl() = default;
+    // No round goes beyond this count of retired instructions; kNever: any may.
+    virtual u64 stop_position() const = 0;
+    // That position has been reached, or the engine has returned by ExitReason::debugger.
+    virtual void on_stop_position() = 0;
+    // The CPU has shut down (triple fault), and a reset is what comes next. True: not now; asked again then.
+    virtual bool holds_shutdown() = 0;
+    // The run has ended.
+    virtual void on_end(const RunResult& result) = 0;
+};
+
 class Machine final : public MachineControl {
   public:
     static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, Log& log);
@@ -52,6 +66,7 @@ class Machine final : public MachineControl {
 
     // Devices are reset and saved in this order. They outlive the machine's last run.
     void add_device(Device& device) { devices_.push_back(&device); }
+    const std::vector<Device*>& devices() const { return devices_; }
     void set_executor(std::unique_ptr<Executor> executor) { executor_ = std::move(executor); }
 
     const Executor& executor() const { return *executor_; }
@@ -68,11 +83,16 @@ class Machine final : public MachineControl {
     void end();
     // CPU thread (an input command).
     void set_paused(bool paused);
+    // Somebody paused it.
+    bool stopped() const { return paused_; }
+    // Null: none.
+    void set_run_control(RunControl* control) { run_control_ = control; }
     // Whether somebody paused it, or the host cannot serve the guest at the moment (InputQueue::hold).
     bool paused() const { return paused_ || holds_ > 0; }
     // Slow motion on the realtime clock: guest time and the CPU run at this share of real speed, in thousandths of a
     // percent (100'000 is full speed).
     void set_speed(u64 millipercent);
+    u64 speed() const { return speed_; }
 
     // The whole machine, between two rounds of run(). Memory included.
     std::vector<u8> save();
@@ -96,6 +116,8 @@ class Machine final : public MachineControl {
     void round();
     // How many instructions the executor may run before the loop must look around.
     u64 budget() const;
+    // Why the executor came back.
+    void heed(ExitReason exit);
     // Realtime: a round of so many nanoseconds was too short or too long.
     void fit_slice(u64 host_nanoseconds);
     // Slow motion: gives back the host time that the CPU was not entitled to.
@@ -123,6 +145,7 @@ class Machine final : public MachineControl {
     bool reset_requested_ = false;
     u64 until_ = kNever;  // of run_until
     std::optional<RunResult> result_;
+    RunControl* run_control_ = nullptr;
 };
 
 }  // namespace lodge

@@ -2,14 +2,14 @@
 
 namespace lodge {
 
-Event::Event(Scheduler& scheduler, std::string name, Action action)
-    : scheduler_(scheduler), name_(std::move(name)), action_(std::move(action)) {}
+Event::Event(Scheduler& scheduler, std::string name, Action action, Of of)
+    : scheduler_(scheduler), name_(std::move(name)), action_(std::move(action)), of_(of) {}
 
 void Event::schedule_at(u64 when) {
     cancel();
     const bool earliest = when < scheduler_.next();
     due_ = when;
-    order_ = scheduler_.order_++;
+    order_ = of_ == Of::host ? scheduler_.host_order_++ : scheduler_.order_++;
     pending_ = true;
     scheduler_.events_.insert(this);
     if (earliest && scheduler_.earlier_) scheduler_.earlier_();

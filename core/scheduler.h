@@ -24,7 +24,11 @@ class Event {
   public:
     using Action = std::function<void(u64 late)>;
 
-    Event(Scheduler& scheduler, std::string name, Action action);
+    // Whose it is. The host's are for work that no state holds (a network looks at its sockets): they come behind the
+    // machine's own that are due at the same time, and leave no trace in what is saved.
+    enum class Of : u8 { machine, host };
+
+    Event(Scheduler& scheduler, std::string name, Action action, Of of = Of::machine);
     ~Event() { cancel(); }
     Event(const Event&) = delete;
     Event& operator=(const Event&) = delete;
@@ -38,7 +42,7 @@ class Event {
     u64 due() const { return due_; }
     const std::string& name() const { return name_; }
 
-    // Within the owner's section; the field is named after the event.
+    // Within the owner's section, of the machine's only; the field is named after the event.
     void state(StateIo& io);
 
   private:
@@ -46,6 +50,7 @@ class Event {
     Scheduler& scheduler_;
     std::string name_;
     Action action_;
+    Of of_;
     bool pending_ = false;
     u64 due_ = 0;
     u64 order_ = 0;
@@ -79,6 +84,7 @@ class Scheduler {
     GuestClock& clock_;
     std::set<Event*, Sooner> events_;
     u64 order_ = 0;
+    u64 host_order_ = u64{1} << 63;
     std::function<void()> earlier_;
 };
 

@@ -37,6 +37,10 @@ u64 time_of(u64 ticks) {
     return static_cast<u64>((u128{ticks} * kNanosecondsPerSecond + Acpi::kTimerHertz - 1) / Acpi::kTimerHertz);
 }
 
+constexpr RegisterInfo kBlockRegisters[] = {{Acpi::kPm1Status, 16, "PMSTS"},    {Acpi::kPm1Enable, 16, "PMEN"},
+                                            {Acpi::kPm1Control, 16, "PMCNTRL"}, {Acpi::kTimer, 32, "PMTMR"},
+                                            {Acpi::kGpeStatus, 16, "GPSTS"},    {Acpi::kGpeEnable, 16, "GPEN"}};
+
 }  // namespace
 
 Acpi::Acpi(const Platform& platform, IrqLine sci)
@@ -70,8 +74,9 @@ Acpi::Acpi(const Platform& platform, IrqLine sci)
     timer_overflow_ = next_timer_change();
 }
 
-void Acpi::claim(BusRange& range, u32 base, u64 size, const char* what, BusRead read, BusWrite write) {
-    Result<BusRange> claimed = platform().ports.claim(base, size, what, std::move(read), std::move(write));
+void Acpi::claim(BusRange& range, u32 base, u64 size, const char* what, BusRead read, BusWrite write,
+                 RegisterTable registers) {
+    Result<BusRange> claimed = platform().ports.claim(base, size, what, std::move(read), std::move(write), registers);
     if (claimed)
         range = std::move(*claimed);
     else
@@ -89,7 +94,7 @@ void Acpi::update_ranges() {
         claim(
             block_, block, kBlockSize, "acpi registers",
             [this](u64 offset, unsigned size) { return read_block(offset, size); },
-            [this](u64 offset, unsigned size, u64 value) { write_block(offset, size, value); });
+            [this](u64 offset, unsigned size, u64 value) { write_block(offset, size, value); }, kBlockRegisters);
     if (smbus_wanted && !smbus_.claimed())
         claim(
             smbus_, smbus, 16, "smbus", [this](u64 offset, unsigned size) { return read_smbus(offset, size); },

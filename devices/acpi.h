@@ -74,7 +74,8 @@ class Acpi final : public PciDevice {
     u64 next_timer_change() const;
     void update_sci();
     void update_ranges();
-    void claim(BusRange& range, u32 base, u64 size, const char* what, BusRead read, BusWrite write);
+    void claim(BusRange& range, u32 base, u64 size, const char* what, BusRead read, BusWrite write,
+               RegisterTable registers = {});
 
     IrqLine sci_;
     InputQueue::SourceId power_button_;

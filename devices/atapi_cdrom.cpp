@@ -27,7 +27,6 @@ constexpr u8 kSignatureMid = 0x14, kSignatureHigh = 0xEB;
 
 AtapiCdRom::AtapiCdRom(const Platform& platform, IdeCable& cable, MediumSlot& slot, unsigned number)
     : IdeDrive(cable),
-      log_(platform.log),
       name_("cdrom" + std::to_string(number)),
       number_(number),
       slot_(slot),

@@ -62,7 +62,6 @@ class AtapiCdRom final : public IdeDrive, public MediumDrive {
     void check_loaded(StateIo& io);
     bool loaded_transfer_sound();
 
-    Log& log_;
     std::string name_;
     unsigned number_;
     MediumSlot& slot_;

@@ -27,7 +27,8 @@ Result<void> Claims::any(Bus& bus, u64 base, u64 size, const std::string& name, 
         [this, name, table, write = std::move(write)](u64 offset, unsigned width, u64 value) {
             trace(name, table, "write", offset, value);
             write(offset, width, value);
-        });
+        },
+        table);
     if (!range) return range.error();
     ranges_.push_back(std::move(*range));
     return {};

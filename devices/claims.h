@@ -3,21 +3,12 @@
 #pragma once
 
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "core/bus.h"
 
 namespace lodge {
-
-// One row of a chip's register table.
-struct RegisterInfo {
-    u32 offset;  // into the claimed range
-    u8 bits;     // width
-    const char* name;
-};
-using RegisterTable = std::span<const RegisterInfo>;
 
 class Claims {
   public:

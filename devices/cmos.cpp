@@ -48,7 +48,7 @@ constexpr u64 kUipTime = (1984 + 244) * 1000;
 constexpr u64 kHalfSecond = kNanosecondsPerSecond / 2;
 
 constexpr RegisterInfo kRegisters[] = {
-    {0, 8, "INDEX"}, {1, 8, "DATA"}, {2, 8, "EXTENDED_INDEX"}, {3, 8, "EXTENDED_DATA"}};
+    {0, 8, "INDEX"}, {1, 8, "DATA", RegisterRead::changes}, {2, 8, "EXTENDED_INDEX"}, {3, 8, "EXTENDED_DATA"}};
 
 }  // namespace
 

@@ -72,12 +72,13 @@ void DiskQueue::work() {
         if (jobs_.empty()) return;
         const std::shared_ptr<Job> job = jobs_.front();
         jobs_.pop_front();
-        working_ = true;
+        working_on_ = job;
         lock.unlock();
-        job->status = perform(*job);
+        const DiskStatus status = perform(*job);
         lock.lock();
+        job->status = status;
         job->finished = true;
-        working_ = false;
+        working_on_ = nullptr;
         finished_.notify_all();
         if (is_virtual()) continue;
         lock.unlock();
@@ -107,10 +108,20 @@ Result<void> DiskQueue::try_until_room(DiskRequest& request, u64 tag, Result<voi
     log_.write(LogChannel::disks, LogLevel::error, "%s: %s; the guest is paused until there is room", name_.c_str(),
                result.error().context.c_str());
     if (!is_virtual()) post(tag, kNoRoomYet);
+    set_waiting_for_room(true);
     while (!result && result.error().kind == ErrorKind::no_space && wait_before_next_try()) result = transfer(request);
+    set_waiting_for_room(false);
     if (result)
         log_.write(LogChannel::disks, LogLevel::error, "%s: there is room again, the guest goes on", name_.c_str());
     return result;
+}
+
+void DiskQueue::set_waiting_for_room(bool waiting) {
+    {
+        std::lock_guard lock(mutex_);
+        waiting_for_room_ = waiting;
+    }
+    finished_.notify_all();
 }
 
 // False where nobody waits any more.
@@ -170,12 +181,31 @@ u64 DiskQueue::submit(DiskRequest request) {
     job->request = std::move(request);
     in_flight_.push_back({due, job});
     if (is_virtual() && in_flight_.size() == 1) due_.schedule_at(due);
+    if (done_at_once(*job)) {
+        if (!is_virtual()) post(job->tag, static_cast<u8>(DiskStatus::ok));
+        return job->tag;
+    }
     {
         std::lock_guard lock(mutex_);
         jobs_.push_back(job);
     }
     submitted_.notify_one();
     return job->tag;
+}
+
+// A read of what the host has in memory takes less time than to wake the worker and to be woken by it. Only while the
+// worker has nothing to do: requests are done in order, and the disk is one thread's at a time.
+bool DiskQueue::done_at_once(Job& job) {
+    if (job.request.operation != DiskOperation::read || !idle() || !disk_.set_patience(Patience::none)) return false;
+    const Result<void> result = transfer(job.request);
+    disk_.set_patience(Patience::wait);
+    job.finished = result.ok();
+    return job.finished;
+}
+
+bool DiskQueue::idle() {
+    std::lock_guard lock(mutex_);
+    return jobs_.empty() && !working_on_;
 }
 
 // The requests of one disk take their time one after the other.
@@ -226,11 +256,24 @@ void DiskQueue::cancel() {
 
 void DiskQueue::settle() {
     std::unique_lock lock(mutex_);
-    finished_.wait(lock, [this] { return jobs_.empty() && !working_; });
+    finished_.wait(lock, [this] { return jobs_.empty() && !working_on_; });
+}
+
+// What was submitted and is not done, in order. Under mutex_.
+DiskQueue::Jobs DiskQueue::unfinished() const {
+    Jobs jobs(jobs_.begin(), jobs_.end());
+    if (working_on_) jobs.insert(jobs.begin(), working_on_);
+    return jobs;
 }
 
 void DiskQueue::state(StateIo& io) {
-    settle();
+    std::unique_lock lock(mutex_);
+    finished_.wait(lock, [this] { return waiting_for_room_ || (jobs_.empty() && !working_on_); });
+    Jobs forgotten;
+    if (!io.loading()) {
+        forgotten = unfinished();
+        std::erase_if(forgotten, [this](const auto& job) { return is_in_flight(*job); });
+    }
     io.section("queue", 1, [&] {
         io.field("next_tag", next_tag_);
         u32 count = static_cast<u32>(in_flight_.size());
@@ -241,39 +284,78 @@ void DiskQueue::state(StateIo& io) {
         }
         if (io.loading()) in_flight_.assign(count, {});
         for (u32 index = 0; index < count; ++index) {
-            io.section("request" + std::to_string(index), 1, [&] { state_of_request(io, in_flight_[index]); });
+            io.section("request" + std::to_string(index), 1, [&] {
+                io.field("due", in_flight_[index].due);
+                state_of_job(io, in_flight_[index].job);
+            });
         }
+        state_of_forgotten(io, forgotten);
         due_.state(io);
     });
+    lock.unlock();
     if (!io.loading()) return;
     if (io.failed()) return cancel();
-    resume_loaded();
+    resume_loaded(std::move(forgotten));
 }
 
-void DiskQueue::state_of_request(StateIo& io, InFlight& entry) {
-    if (io.loading()) {
-        entry.job = std::make_shared<Job>();
-        entry.job->finished = true;
+bool DiskQueue::is_in_flight(const Job& job) const {
+    return std::any_of(in_flight_.begin(), in_flight_.end(),
+                       [&](const InFlight& entry) { return &*entry.job == &job; });
+}
+
+// What was cancelled and is still to be done.
+void DiskQueue::state_of_forgotten(StateIo& io, Jobs& forgotten) {
+    u32 count = static_cast<u32>(forgotten.size());
+    io.field("forgotten", count);
+    if (io.loading() && count > kMostForgotten) {
+        io.fail(name_ + ": too many requests forgotten");
+        count = 0;
     }
-    Job& job = *entry.job;
-    io.field("due", entry.due);
-    io.field("tag", job.tag);
-    io.field("operation", job.request.operation);
-    io.field("status", job.status);
-    if (job.request.operation > DiskOperation::extent || job.status > DiskStatus::no_space)
-        io.fail(name_ + ": a request in flight cannot be");
-    // What was written is on the disk; only what was read is still to be told.
-    if (returns_data(job.request.operation)) io.blob("data", job.request.data, kMostBytes);
+    forgotten.resize(count);
+    for (u32 index = 0; index < count; ++index)
+        io.section("forgotten" + std::to_string(index), 1, [&] { state_of_job(io, forgotten[index]); });
 }
 
-// The requests of a loaded state are finished; what is left is to tell the device.
-void DiskQueue::resume_loaded() {
-    if (is_virtual()) {
-        if (!in_flight_.empty() && !due_.pending()) due_.schedule_at(in_flight_.front().due);
+void DiskQueue::state_of_job(StateIo& io, std::shared_ptr<Job>& entry) {
+    if (io.loading()) entry = std::make_shared<Job>();
+    Job& job = *entry;
+    DiskRequest& request = job.request;
+    io.field("tag", job.tag);
+    io.field("operation", request.operation);
+    io.field("finished", job.finished);
+    if (request.operation > DiskOperation::extent) io.fail(name_ + ": a request in flight cannot be");
+    if (job.finished) {
+        io.field("status", job.status);
+        if (job.status > DiskStatus::no_space) io.fail(name_ + ": a request in flight cannot be");
+        // What was written is on the disk; only what was read is still to be told.
+        if (returns_data(request.operation)) io.blob("data", request.data, kMostBytes);
         return;
     }
-    due_.cancel();
-    for (const InFlight& entry : in_flight_) post(entry.job->tag, static_cast<u8>(entry.job->status));
+    io.field("offset", request.offset);
+    io.field("length", request.length);
+    if (request.operation == DiskOperation::read && request.length > kMostBytes)
+        io.fail(name_ + ": a request in flight cannot be");
+    if (request.operation == DiskOperation::write) io.blob("data", request.data, kMostBytes);
+}
+
+// Of the requests of a loaded state most are finished: what is left is to tell the device. The others are done now.
+void DiskQueue::resume_loaded(Jobs jobs) {
+    for (const InFlight& entry : in_flight_)
+        if (!entry.job->finished) jobs.push_back(entry.job);
+    std::erase_if(jobs, [](const auto& job) { return job->finished; });
+    std::sort(jobs.begin(), jobs.end(), [](const auto& first, const auto& second) { return first->tag < second->tag; });
+    if (is_virtual()) {
+        if (!in_flight_.empty() && !due_.pending()) due_.schedule_at(in_flight_.front().due);
+    } else {
+        due_.cancel();
+        for (const InFlight& entry : in_flight_)
+            if (entry.job->finished) post(entry.job->tag, static_cast<u8>(entry.job->status));
+    }
+    {
+        std::lock_guard lock(mutex_);
+        jobs_.insert(jobs_.end(), jobs.begin(), jobs.end());
+    }
+    submitted_.notify_one();
 }
 
 }  // namespace lodge

@@ -12,8 +12,12 @@
 // request, as it does for any. So nothing is lost, and no time-out of the guest's passes. Only where the run is ended,
 // or the queue goes, while there is no room, a request fails with DiskStatus::no_space.
 //
+// A read that the host can serve from its memory, while the worker is idle, is done by the CPU thread when it is
+// submitted: two changes of threads take longer than the copy. It completes as any other does.
+//
 // Saving waits until the worker is idle and writes each request that is in flight together with its result; nothing
-// completes early, and nothing is read or written again by the machine that loads it.
+// completes early, and nothing is read or written again by the machine that loads it. Only while there is no room on
+// the host's disk, what is not done is saved as it was asked for, and done by the machine that loads it.
 #pragma once
 
 #include <condition_variable>
@@ -66,6 +70,7 @@ class DiskQueue {
     static constexpr u64 kMostBytes = kMiB;
     static constexpr size_t kExtentSize = 9;  // of an extent's data
     static constexpr size_t kMostInFlight = 256;
+    static constexpr size_t kMostForgotten = 4096;  // in a saved state
     // The disk of the virtual clock: 100 microseconds to get going, then 200 MB/s (5 ns per byte).
     static constexpr u64 kLatency = 100'000;
     static constexpr u64 kNanosecondsPerByte = 5;
@@ -90,13 +95,14 @@ class DiskQueue {
     void state(StateIo& io);
 
   private:
-    // A request on its way through the worker. Only the worker touches it until `finished`.
+    // A request on its way through the worker. Only the worker changes it until `finished`.
     struct Job {
         u64 tag = 0;
         DiskRequest request;
         DiskStatus status = DiskStatus::ok;
         bool finished = false;  // under mutex_
     };
+    using Jobs = std::vector<std::shared_ptr<Job>>;
     struct InFlight {
         u64 due = 0;  // guest nanoseconds; 0 on the realtime clock
         std::shared_ptr<Job> job;
@@ -113,15 +119,21 @@ class DiskQueue {
     void post(u64 tag, u8 status);
     // A line, then again and again until it succeeds or nobody waits any more.
     Result<void> try_until_room(DiskRequest& request, u64 tag, Result<void> result);
+    void set_waiting_for_room(bool waiting);
     bool wait_before_next_try();
 
+    bool done_at_once(Job& job);
+    bool idle();
     u64 due_of(const DiskRequest& request) const;
     void on_due();
     void on_input(std::span<const u8> payload);
     void complete(size_t index, DiskStatus posted);
     void wait_for(const Job& job);
-    void state_of_request(StateIo& io, InFlight& entry);
-    void resume_loaded();
+    Jobs unfinished() const;
+    bool is_in_flight(const Job& job) const;
+    void state_of_job(StateIo& io, std::shared_ptr<Job>& entry);
+    void state_of_forgotten(StateIo& io, Jobs& forgotten);
+    void resume_loaded(Jobs jobs);
 
     Scheduler& scheduler_;
     InputQueue& inputs_;
@@ -140,7 +152,8 @@ class DiskQueue {
     std::condition_variable submitted_;
     std::condition_variable finished_;
     std::deque<std::shared_ptr<Job>> jobs_;  // under mutex_: for the worker
-    bool working_ = false;                   // under mutex_
+    std::shared_ptr<Job> working_on_;        // under mutex_: by the worker; null while it is idle
+    bool waiting_for_room_ = false;          // under mutex_: the worker has found the host's disk full
     bool stopping_ = false;                  // under mutex_
     bool failing_ = false;                   // worker only: the last request failed
     std::thread worker_;                     // last: it uses all of the above

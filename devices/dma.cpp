@@ -24,16 +24,38 @@ enum Offset : unsigned {
     kMask
 };
 
-constexpr RegisterInfo kFirstRegisters[] = {
-    {0, 8, "CH0_ADDRESS"},    {1, 8, "CH0_COUNT"},     {2, 8, "CH1_ADDRESS"},  {3, 8, "CH1_COUNT"},
-    {4, 8, "CH2_ADDRESS"},    {5, 8, "CH2_COUNT"},     {6, 8, "CH3_ADDRESS"},  {7, 8, "CH3_COUNT"},
-    {8, 8, "STATUS_COMMAND"}, {9, 8, "REQUEST"},       {10, 8, "SINGLE_MASK"}, {11, 8, "MODE"},
-    {12, 8, "CLEAR_POINTER"}, {13, 8, "MASTER_CLEAR"}, {14, 8, "CLEAR_MASK"},  {15, 8, "MASK"}};
-constexpr RegisterInfo kSecondRegisters[] = {
-    {0, 8, "CH4_ADDRESS"},     {2, 8, "CH4_COUNT"},     {4, 8, "CH5_ADDRESS"},  {6, 8, "CH5_COUNT"},
-    {8, 8, "CH6_ADDRESS"},     {10, 8, "CH6_COUNT"},    {12, 8, "CH7_ADDRESS"}, {14, 8, "CH7_COUNT"},
-    {16, 8, "STATUS_COMMAND"}, {18, 8, "REQUEST"},      {20, 8, "SINGLE_MASK"}, {22, 8, "MODE"},
-    {24, 8, "CLEAR_POINTER"},  {26, 8, "MASTER_CLEAR"}, {28, 8, "CLEAR_MASK"},  {30, 8, "MASK"}};
+constexpr RegisterInfo kFirstRegisters[] = {{0, 8, "CH0_ADDRESS", RegisterRead::changes},
+                                            {1, 8, "CH0_COUNT", RegisterRead::changes},
+                                            {2, 8, "CH1_ADDRESS", RegisterRead::changes},
+                                            {3, 8, "CH1_COUNT", RegisterRead::changes},
+                                            {4, 8, "CH2_ADDRESS", RegisterRead::changes},
+                                            {5, 8, "CH2_COUNT", RegisterRead::changes},
+                                            {6, 8, "CH3_ADDRESS", RegisterRead::changes},
+                                            {7, 8, "CH3_COUNT", RegisterRead::changes},
+                                            {8, 8, "STATUS_COMMAND", RegisterRead::changes},
+                                            {9, 8, "REQUEST"},
+                                            {10, 8, "SINGLE_MASK"},
+                                            {11, 8, "MODE"},
+                                            {12, 8, "CLEAR_POINTER"},
+                                            {13, 8, "MASTER_CLEAR"},
+                                            {14, 8, "CLEAR_MASK"},
+                                            {15, 8, "MASK"}};
+constexpr RegisterInfo kSecondRegisters[] = {{0, 8, "CH4_ADDRESS", RegisterRead::changes},
+                                             {2, 8, "CH4_COUNT", RegisterRead::changes},
+                                             {4, 8, "CH5_ADDRESS", RegisterRead::changes},
+                                             {6, 8, "CH5_COUNT", RegisterRead::changes},
+                                             {8, 8, "CH6_ADDRESS", RegisterRead::changes},
+                                             {10, 8, "CH6_COUNT", RegisterRead::changes},
+                                             {12, 8, "CH7_ADDRESS", RegisterRead::changes},
+                                             {14, 8, "CH7_COUNT", RegisterRead::changes},
+                                             {16, 8, "STATUS_COMMAND", RegisterRead::changes},
+                                             {18, 8, "REQUEST"},
+                                             {20, 8, "SINGLE_MASK"},
+                                             {22, 8, "MODE"},
+                                             {24, 8, "CLEAR_POINTER"},
+                                             {26, 8, "MASTER_CLEAR"},
+                                             {28, 8, "CLEAR_MASK"},
+                                             {30, 8, "MASK"}};
 constexpr RegisterInfo kPageRegisters[] = {{1, 8, "CH2_PAGE"},  {2, 8, "CH3_PAGE"},     {3, 8, "CH1_PAGE"},
                                            {7, 8, "CH0_PAGE"},  {9, 8, "CH6_PAGE"},     {10, 8, "CH7_PAGE"},
                                            {11, 8, "CH5_PAGE"}, {15, 8, "REFRESH_PAGE"}};

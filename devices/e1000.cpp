@@ -40,6 +40,19 @@ constexpr u64 kStatusByte = 12;
 // Where a ring's registers are, behind its RDBAL or TDBAL.
 constexpr u32 kTailOffset = 0x18, kHeadOffset = 0x10, kLengthOffset = 0x08;
 
+// Of an array the first row.
+constexpr RegisterInfo kRegisterNames[] = {
+#define REGISTER(name, offset, count, kind, writable, reset)                                       \
+    {offset, 32, #name,                                                                            \
+     RegisterKind::kind == RegisterKind::plain || RegisterKind::kind == RegisterKind::read_only || \
+             (RegisterKind::kind == RegisterKind::action && offset != ICR)                         \
+         ? RegisterRead::harmless                                                                  \
+         : RegisterRead::changes},
+#include "devices/e1000_registers.inc"
+#undef REGISTER
+};
+constexpr RegisterInfo kIoNames[] = {{0, 32, "IOADDR"}, {4, 32, "IODATA", RegisterRead::changes}};
+
 }  // namespace
 
 E1000::E1000(const Platform& platform, const E1000Config& config)
@@ -62,10 +75,10 @@ E1000::E1000(const Platform& platform, const E1000Config& config)
     set_writable(0x0D, 0xF8, 1);           // latency timer
     add_memory_bar(
         kMemoryBar, RegisterFile::kSize, [this](u64 offset, unsigned size) { return read_memory_bar(offset, size); },
-        [this](u64 offset, unsigned size, u64 value) { write_memory_bar(offset, size, value); });
+        [this](u64 offset, unsigned size, u64 value) { write_memory_bar(offset, size, value); }, kRegisterNames);
     add_io_bar(
         kIoBar, kIoPorts, [this](u64 offset, unsigned size) { return read_io(offset, size); },
-        [this](u64 offset, unsigned size, u64 value) { write_io(offset, size, value); });
+        [this](u64 offset, unsigned size, u64 value) { write_io(offset, size, value); }, kIoNames);
     if (config.rom_size) add_rom(config.rom_size, config.rom_offset);
     phy_.set_cable(port_ != nullptr);
     reset();

@@ -13,7 +13,7 @@ namespace {
 enum Offset : unsigned { kOutput = 2, kTape = 3, kStatus = 4, kFifo = 5, kInput = 7 };
 
 constexpr RegisterInfo kRegisters[] = {{0, 8, "SRA"}, {1, 8, "SRB"},     {2, 8, "DOR"},
-                                       {3, 8, "TDR"}, {4, 8, "MSR_DSR"}, {5, 8, "FIFO"}};
+                                       {3, 8, "TDR"}, {4, 8, "MSR_DSR"}, {5, 8, "FIFO", RegisterRead::changes}};
 constexpr RegisterInfo kInputRegisters[] = {{0, 8, "DIR_CCR"}};
 constexpr u8 kUndriven = 0xFF;
 

@@ -24,15 +24,18 @@ constexpr u32 kControlWrite = 0x10;
 constexpr char kDmaSignature[] = "QEMU CFG";
 constexpr size_t kDirectoryName = 56;
 
+constexpr RegisterInfo kPortRegisters[] = {{1, 8, "DATA", RegisterRead::changes}, {0, 16, "SELECTOR"}};
+constexpr RegisterInfo kDmaRegisters[] = {{0, 32, "DMA_ADDRESS_HIGH"}, {4, 32, "DMA_ADDRESS_LOW"}};
+
 }  // namespace
 
 FwCfg::FwCfg(const Platform& platform) : memory_(platform.memory), log_(platform.log) {
     auto ports = platform.ports.claim(
         kSelectorPort, 2, "fw_cfg", [this](u64 offset, unsigned size) { return read_ports(offset, size); },
-        [this](u64 offset, unsigned size, u64 value) { write_ports(offset, size, value); });
+        [this](u64 offset, unsigned size, u64 value) { write_ports(offset, size, value); }, kPortRegisters);
     auto dma = platform.ports.claim(
         kDmaPort, 8, "fw_cfg dma", [this](u64 offset, unsigned size) { return read_dma(offset, size); },
-        [this](u64 offset, unsigned size, u64 value) { write_dma(offset, size, value); });
+        [this](u64 offset, unsigned size, u64 value) { write_dma(offset, size, value); }, kDmaRegisters);
     assert(ports && dma);
     ports_ = std::move(*ports);
     dma_ = std::move(*dma);

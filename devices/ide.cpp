@@ -19,6 +19,19 @@ constexpr u16 kMediumDecoding = 0x0280;  // PCI status: DEVSEL# timing medium, f
 constexpr u64 kCommandBlocks[] = {0x1F0, 0x170};
 constexpr u64 kControlBlocks[] = {0x3F6, 0x376};
 
+// By their names in ATA and in the PIIX3's data sheet; of two, the first is what is read there.
+constexpr RegisterInfo kCommandRegisters[] = {{0, 16, "DATA", RegisterRead::changes},
+                                              {1, 8, "ERROR/FEATURES"},
+                                              {2, 8, "SECTOR_COUNT"},
+                                              {3, 8, "LBA_LOW"},
+                                              {4, 8, "LBA_MID"},
+                                              {5, 8, "LBA_HIGH"},
+                                              {6, 8, "DEVICE"},
+                                              {7, 8, "STATUS/COMMAND", RegisterRead::changes}};
+constexpr RegisterInfo kControlRegisters[] = {{0, 8, "ALTERNATE_STATUS/DEVICE_CONTROL"}};
+constexpr RegisterInfo kBusMasterRegisters[] = {{0, 8, "BMICP"}, {2, 8, "BMISP"},  {4, 32, "BMIDTPP"},
+                                                {8, 8, "BMICS"}, {10, 8, "BMISS"}, {12, 32, "BMIDTPS"}};
+
 }  // namespace
 
 Ide::Ide(const Platform& platform, IrqLine primary, IrqLine secondary, const std::array<BlockDevice*, kDrives>& disks,
@@ -30,7 +43,7 @@ Ide::Ide(const Platform& platform, IrqLine primary, IrqLine secondary, const std
     set_writable(kSlaveTiming, 0xFF, 1);
     add_io_bar(
         kBusMasterBar, kBusMasterPorts, [this](u64 offset, unsigned size) { return read_bus_master(offset, size); },
-        [this](u64 offset, unsigned size, u64 value) { write_bus_master(offset, size, value); });
+        [this](u64 offset, unsigned size, u64 value) { write_bus_master(offset, size, value); }, kBusMasterRegisters);
     for (unsigned number = 0; number < kDrives; ++number) {
         IdeChannel& channel = channels_[number / 2];
         if (disks[number]) {
@@ -79,7 +92,8 @@ void Ide::claim_command_block(unsigned number) {
     claim(
         legacy_ports_[number].command, kCommandBlocks[number], IdeChannel::kCommandPorts,
         [&channel](u64 offset, unsigned size) { return channel.read_command_block(offset, size); },
-        [&channel](u64 offset, unsigned size, u64 value) { channel.write_command_block(offset, size, value); });
+        [&channel](u64 offset, unsigned size, u64 value) { channel.write_command_block(offset, size, value); },
+        kCommandRegisters);
 }
 
 void Ide::claim_control_block(unsigned number) {
@@ -87,14 +101,15 @@ void Ide::claim_control_block(unsigned number) {
     claim(
         legacy_ports_[number].control, kControlBlocks[number], IdeChannel::kControlPorts,
         [&channel](u64, unsigned) { return channel.read_alternate_status(); },
-        [&channel](u64, unsigned, u64 value) { channel.write_device_control(static_cast<u8>(value)); });
+        [&channel](u64, unsigned, u64 value) { channel.write_device_control(static_cast<u8>(value)); },
+        kControlRegisters);
 }
 
 // Ports that somebody else has claimed stay theirs until they are given up and the configuration is written again.
-void Ide::claim(BusRange& range, u64 base, u64 ports, BusRead read, BusWrite write) {
+void Ide::claim(BusRange& range, u64 base, u64 ports, BusRead read, BusWrite write, RegisterTable registers) {
     if (range.claimed()) return;
     Result<BusRange> claimed =
-        platform().ports.claim(base, ports, std::string(name()), std::move(read), std::move(write));
+        platform().ports.claim(base, ports, std::string(name()), std::move(read), std::move(write), registers);
     if (claimed) {
         range = std::move(*claimed);
     } else {

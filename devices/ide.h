@@ -45,7 +45,7 @@ class Ide final : public PciDevice {
     void update_legacy_ports(unsigned channel);
     void claim_command_block(unsigned channel);
     void claim_control_block(unsigned channel);
-    void claim(BusRange& range, u64 base, u64 ports, BusRead read, BusWrite write);
+    void claim(BusRange& range, u64 base, u64 ports, BusRead read, BusWrite write, RegisterTable registers);
     u64 read_bus_master(u64 offset, unsigned size);
     void write_bus_master(u64 offset, unsigned size, u64 value);
 

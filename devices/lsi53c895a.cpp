@@ -39,8 +39,8 @@ Lsi53c895a::Lsi53c895a(const Platform& platform)
     set_writable(0x0D, 0xF8, 1);  // latency timer
     const auto read = [this](u64 offset, unsigned size) { return read_registers(offset, size); };
     const auto write = [this](u64 offset, unsigned size, u64 value) { write_registers(offset, size, value); };
-    add_io_bar(kRegistersIo, 256, read, write);
-    add_memory_bar(kRegistersMemory, kMemoryBarSize, read, write);
+    add_io_bar(kRegistersIo, 256, read, write, kRegisters);
+    add_memory_bar(kRegistersMemory, kMemoryBarSize, read, write, kRegisters);
     add_memory_bar(
         kRamBar, kRamSize, [this](u64 offset, unsigned size) { return read_ram(offset, size); },
         [this](u64 offset, unsigned size, u64 value) { write_ram(offset, size, value); });

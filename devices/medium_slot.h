@@ -71,6 +71,7 @@ class MediumSlot {
         bool read_only() const override { return !medium || medium->read_only(); }
         std::string describe() const override { return medium ? medium->describe() : "an empty drive"; }
         Result<void> read(u64 offset, std::span<u8> into) override;
+        bool set_patience(Patience patience) override { return medium && medium->set_patience(patience); }
         Result<void> write(u64 offset, std::span<const u8> from) override;
         Result<void> flush() override;
         Result<void> discard(u64 offset, u64 length) override;

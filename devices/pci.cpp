@@ -34,6 +34,9 @@ void store_bytes(u8* to, u32 value, unsigned size) {
     std::memcpy(to, &value, size);
 }
 
+constexpr RegisterInfo kAddressRegisters[] = {{0, 32, "CONFADD"}};
+constexpr RegisterInfo kDataRegisters[] = {{0, 32, "CONFDATA"}};
+
 }  // namespace
 
 PciDevice::PciDevice(const Platform& platform, std::string name, const PciIdentity& identity)
@@ -78,24 +81,24 @@ void PciDevice::declare_bar(unsigned index, Bar bar, u32 flags) {
     bars_[index] = std::move(bar);
 }
 
-void PciDevice::add_io_bar(unsigned index, u32 size, BusRead read, BusWrite write) {
+void PciDevice::add_io_bar(unsigned index, u32 size, BusRead read, BusWrite write, RegisterTable registers) {
     assert(size >= 4 && size <= 256);
-    declare_bar(index, {BarKind::io, size, 0, std::move(read), std::move(write), {}}, kBarIo);
+    declare_bar(index, {BarKind::io, size, 0, std::move(read), std::move(write), {}, registers}, kBarIo);
 }
 
-void PciDevice::add_memory_bar(unsigned index, u32 size, BusRead read, BusWrite write) {
+void PciDevice::add_memory_bar(unsigned index, u32 size, BusRead read, BusWrite write, RegisterTable registers) {
     assert(size >= 16);
-    declare_bar(index, {BarKind::memory, size, 0, std::move(read), std::move(write), {}}, 0);
+    declare_bar(index, {BarKind::memory, size, 0, std::move(read), std::move(write), {}, registers}, 0);
 }
 
 void PciDevice::add_backed_bar(unsigned index, u32 size, u64 backing_offset) {
     assert(size >= kPageSize && (backing_offset & kPageMask) == 0);
-    declare_bar(index, {BarKind::backed, size, backing_offset, nullptr, nullptr, {}}, kBarPrefetchable);
+    declare_bar(index, {BarKind::backed, size, backing_offset, nullptr, nullptr, {}, {}}, kBarPrefetchable);
 }
 
 void PciDevice::add_rom(u32 size, u64 backing_offset) {
     assert(size >= kPageSize && (backing_offset & kPageMask) == 0);
-    declare_bar(kRomBar, {BarKind::rom, size, backing_offset, nullptr, nullptr, {}}, 0);
+    declare_bar(kRomBar, {BarKind::rom, size, backing_offset, nullptr, nullptr, {}, {}}, 0);
 }
 
 u32 PciDevice::config(unsigned offset, unsigned size) const {
@@ -180,7 +183,8 @@ void PciDevice::map_bar(unsigned index, u64 base) {
         return;
     }
     // A backed range is claimed too, so that no other BAR takes its addresses; its handlers are never asked.
-    Result<BusRange> claimed = (io ? platform_.ports : platform_.mmio).claim(base, bar.size, name, bar.read, bar.write);
+    Bus& bus = io ? platform_.ports : platform_.mmio;
+    Result<BusRange> claimed = bus.claim(base, bar.size, name, bar.read, bar.write, bar.registers);
     if (!claimed) {
         platform_.log.once(LogChannel::pci, "BAR stays unreachable: %s", claimed.error().context.c_str());
         return;
@@ -239,13 +243,14 @@ void PciDevice::state(StateIo& io) {
 PciBus::PciBus(const Platform& platform, IrqInput& pirq) : memory_(platform.memory), pirq_(pirq) {
     auto address = platform.ports.claim(
         kAddressPort, 4, "pci address", [this](u64 offset, unsigned size) { return read_address(offset, size); },
-        [this](u64 offset, unsigned size, u64 value) { write_address(offset, size, value); });
+        [this](u64 offset, unsigned size, u64 value) { write_address(offset, size, value); }, kAddressRegisters);
     auto data = platform.ports.claim(
         kDataPort, 4, "pci data",
         [this](u64 offset, unsigned size) -> u64 { return config_read(address_, static_cast<unsigned>(offset), size); },
         [this](u64 offset, unsigned size, u64 value) {
             config_write(address_, static_cast<unsigned>(offset), size, static_cast<u32>(value));
-        });
+        },
+        kDataRegisters);
     assert(address && data);
     address_range_ = std::move(*address);
     data_range_ = std::move(*data);

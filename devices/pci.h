@@ -106,8 +106,9 @@ class PciDevice : public Device {
     void set_write_1_to_clear(unsigned offset, u32 mask, unsigned size);
 
     // For constructors: BAR `index` (0..5). Sizes are powers of two; I/O 4..256 bytes, memory at least 16 bytes.
-    void add_io_bar(unsigned index, u32 size, BusRead read, BusWrite write);
-    void add_memory_bar(unsigned index, u32 size, BusRead read, BusWrite write);
+    // `registers` outlive the device.
+    void add_io_bar(unsigned index, u32 size, BusRead read, BusWrite write, RegisterTable registers = {});
+    void add_memory_bar(unsigned index, u32 size, BusRead read, BusWrite write, RegisterTable registers = {});
     // Backed by guest memory's [backing_offset, +size): at least a page; prefetchable.
     void add_backed_bar(unsigned index, u32 size, u64 backing_offset);
     // The expansion ROM, in the backing at `backing_offset`: at least a page.
@@ -134,6 +135,7 @@ class PciDevice : public Device {
         BusRead read;
         BusWrite write;
         BusRange range;  // claimed while reachable
+        RegisterTable registers;
     };
     static constexpr unsigned kRomBar = kBars;  // the expansion ROM is kept as a seventh BAR
 

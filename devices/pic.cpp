@@ -17,7 +17,8 @@ constexpr unsigned kSlavePin = 2;
 constexpr u8 kMasterTrigger = 0xF8;
 constexpr u8 kSlaveTrigger = 0xDE;
 
-constexpr RegisterInfo kChipRegisters[] = {{0, 8, "ICW1/OCW2/OCW3"}, {1, 8, "ICW2..4/OCW1"}};
+constexpr RegisterInfo kChipRegisters[] = {{0, 8, "ICW1/OCW2/OCW3", RegisterRead::changes},
+                                           {1, 8, "ICW2..4/OCW1", RegisterRead::changes}};
 constexpr RegisterInfo kTriggerRegisters[] = {{0, 8, "ELCR1"}, {1, 8, "ELCR2"}};
 
 }  // namespace

@@ -14,7 +14,10 @@ constexpr u8 kOut2 = 0x20;
 // Refresh requests come every 15.085 microseconds on a PC: channel 1 with its customary count.
 constexpr u64 kRefreshTicks = 18;
 
-constexpr RegisterInfo kRegisters[] = {{0, 8, "COUNTER0"}, {1, 8, "COUNTER1"}, {2, 8, "COUNTER2"}, {3, 8, "CONTROL"}};
+constexpr RegisterInfo kRegisters[] = {{0, 8, "COUNTER0", RegisterRead::changes},
+                                       {1, 8, "COUNTER1", RegisterRead::changes},
+                                       {2, 8, "COUNTER2", RegisterRead::changes},
+                                       {3, 8, "CONTROL"}};
 constexpr RegisterInfo kPort61Registers[] = {{0, 8, "NMI_STATUS_CONTROL"}};
 
 // Far beyond any guest's life, and what still fits 64 bits as nanoseconds.

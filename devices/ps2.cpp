@@ -53,7 +53,7 @@ constexpr u8 kBreak = 0xF0;
 constexpr u64 kTransferTime = 20'000;
 constexpr size_t kMostReplies = 16;
 
-constexpr RegisterInfo kDataRegisters[] = {{0, 8, "DATA"}};
+constexpr RegisterInfo kDataRegisters[] = {{0, 8, "DATA", RegisterRead::changes}};
 constexpr RegisterInfo kStatusRegisters[] = {{0, 8, "STATUS_COMMAND"}};
 
 }  // namespace

@@ -52,8 +52,14 @@ constexpr u64 kClocksPerBit = 16;
 // The line's own time is not kept: consoles would be slow for nothing.
 constexpr u64 kSendTime = 1000;
 
-constexpr RegisterInfo kRegisters[] = {{0, 8, "RBR/THR/DLL"}, {1, 8, "IER/DLM"}, {2, 8, "IIR/FCR"}, {3, 8, "LCR"},
-                                       {4, 8, "MCR"},         {5, 8, "LSR"},     {6, 8, "MSR"},     {7, 8, "SCR"}};
+constexpr RegisterInfo kRegisters[] = {{0, 8, "RBR/THR/DLL", RegisterRead::changes},
+                                       {1, 8, "IER/DLM"},
+                                       {2, 8, "IIR/FCR", RegisterRead::changes},
+                                       {3, 8, "LCR"},
+                                       {4, 8, "MCR"},
+                                       {5, 8, "LSR", RegisterRead::changes},
+                                       {6, 8, "MSR", RegisterRead::changes},
+                                       {7, 8, "SCR"}};
 
 }  // namespace
 

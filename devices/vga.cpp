@@ -75,14 +75,26 @@ constexpr u8 kGraphicsWritable[] = {0x0F, 0x0F, 0x0F, 0x1F, 0x03, 0x7B, 0x0F, 0x
 constexpr u8 kAttributeWritable[] = {0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0x3F,
                                      0x3F, 0x3F, 0x3F, 0x3F, 0x3F, 0xEF, 0xFF, 0x3F, 0x0F, 0x0F};
 
-constexpr RegisterInfo kPorts[] = {
-    {0x04, 8, "CRTC_INDEX(mono)"}, {0x05, 8, "CRTC_DATA(mono)"}, {0x0A, 8, "STATUS1(mono)"},
-    {0x10, 8, "ATTRIBUTE"},        {0x11, 8, "ATTRIBUTE_READ"},  {0x12, 8, "MISC/STATUS0"},
-    {0x13, 8, "ENABLE"},           {0x14, 8, "SEQUENCER_INDEX"}, {0x15, 8, "SEQUENCER_DATA"},
-    {0x16, 8, "DAC_MASK"},         {0x17, 8, "DAC_READ"},        {0x18, 8, "DAC_WRITE"},
-    {0x19, 8, "DAC_DATA"},         {0x1A, 8, "FEATURE"},         {0x1C, 8, "MISC"},
-    {0x1E, 8, "GRAPHICS_INDEX"},   {0x1F, 8, "GRAPHICS_DATA"},   {0x24, 8, "CRTC_INDEX"},
-    {0x25, 8, "CRTC_DATA"},        {0x2A, 8, "STATUS1/FEATURE"}};
+constexpr RegisterInfo kPorts[] = {{0x04, 8, "CRTC_INDEX(mono)"},
+                                   {0x05, 8, "CRTC_DATA(mono)"},
+                                   {0x0A, 8, "STATUS1(mono)", RegisterRead::changes},
+                                   {0x10, 8, "ATTRIBUTE"},
+                                   {0x11, 8, "ATTRIBUTE_READ"},
+                                   {0x12, 8, "MISC/STATUS0"},
+                                   {0x13, 8, "ENABLE"},
+                                   {0x14, 8, "SEQUENCER_INDEX"},
+                                   {0x15, 8, "SEQUENCER_DATA"},
+                                   {0x16, 8, "DAC_MASK"},
+                                   {0x17, 8, "DAC_READ"},
+                                   {0x18, 8, "DAC_WRITE"},
+                                   {0x19, 8, "DAC_DATA", RegisterRead::changes},
+                                   {0x1A, 8, "FEATURE"},
+                                   {0x1C, 8, "MISC"},
+                                   {0x1E, 8, "GRAPHICS_INDEX"},
+                                   {0x1F, 8, "GRAPHICS_DATA"},
+                                   {0x24, 8, "CRTC_INDEX"},
+                                   {0x25, 8, "CRTC_DATA"},
+                                   {0x2A, 8, "STATUS1/FEATURE", RegisterRead::changes}};
 constexpr RegisterInfo kDispiPorts[] = {{0, 16, "DISPI_INDEX"}, {1, 16, "DISPI_DATA"}, {2, 16, "DISPI_DATA"}};
 
 constexpr u8 all_if(bool condition) {

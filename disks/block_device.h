@@ -19,6 +19,9 @@ struct Extent {
     bool zero = false;  // known to read as zeros, without reading them; false says nothing
 };
 
+// Whether a read may wait for the host's disk.
+enum class Patience : u8 { wait, none };
+
 class BlockDevice {
   public:
     virtual ~BlockDevice() = default;
@@ -31,6 +34,9 @@ class BlockDevice {
 
     // A range past the end is ErrorKind::usage; nothing is transferred.
     virtual Result<void> read(u64 offset, std::span<u8> into) = 0;
+    // How the reads from now on are to be done. With Patience::none one that the host cannot serve from its memory is
+    // ErrorKind::would_wait, and `into` may be half filled. False: this device always waits, and nothing has changed.
+    virtual bool set_patience(Patience patience) { return patience == Patience::wait; }
     virtual Result<void> write(u64 offset, std::span<const u8> from) = 0;
     // After it returns, everything written before survives a crash of the process and of the host.
     virtual Result<void> flush() = 0;

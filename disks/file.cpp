@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -173,12 +174,23 @@ Result<u64> HostFile::size() {
     return static_cast<u64>(end);
 }
 
+bool HostFile::set_patience(Patience patience) {
+    if (patience == Patience::none && always_waits_) return false;
+    patience_ = patience;
+    return true;
+}
+
 Result<void> HostFile::read(u64 offset, std::span<u8> into) {
     size_t done = 0;
     while (done < into.size()) {
-        const ssize_t count =
-            ::pread(descriptor_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+        const iovec part{into.data() + done, into.size() - done};
+        const int flags = patience_ == Patience::none ? RWF_NOWAIT : 0;
+        const ssize_t count = ::preadv2(descriptor_, &part, 1, static_cast<off_t>(offset + done), flags);
         if (count < 0 && errno == EINTR) continue;
+        if (flags && count <= 0) {
+            always_waits_ = count < 0 && errno == EOPNOTSUPP;
+            return Error{ErrorKind::would_wait, {}};
+        }
         if (count < 0) return failure_at("read", offset, into.size());
         if (count == 0)
             return Error{ErrorKind::io, name_ + ": cannot read " + std::to_string(into.size()) + " bytes at byte " +

@@ -32,6 +32,8 @@ class File {
     virtual Result<u64> size() = 0;
     // Fills all of `into`; a file that ends earlier is ErrorKind::io.
     virtual Result<void> read(u64 offset, std::span<u8> into) = 0;
+    // As BlockDevice::set_patience.
+    virtual bool set_patience(Patience patience) { return patience == Patience::wait; }
     // Grows the file where the range goes past its end.
     virtual Result<void> write(u64 offset, std::span<const u8> from) = 0;
     virtual Result<void> truncate(u64 size) = 0;
@@ -71,6 +73,7 @@ class HostFile final : public File {
     const std::string& name() const override { return name_; }
     Result<u64> size() override;
     Result<void> read(u64 offset, std::span<u8> into) override;
+    bool set_patience(Patience patience) override;
     Result<void> write(u64 offset, std::span<const u8> from) override;
     Result<void> truncate(u64 size) override;
     Result<void> sync() override;
@@ -90,6 +93,8 @@ class HostFile final : public File {
 
     int descriptor_;
     std::string name_;
+    Patience patience_ = Patience::wait;
+    bool always_waits_ = false;  // its file system has no other reads (tmpfs)
 };
 
 // Another name for a file that somebody else owns and keeps for as long.
@@ -99,6 +104,7 @@ class BorrowedFile : public File {
     const std::string& name() const override { return file_.name(); }
     Result<u64> size() override { return file_.size(); }
     Result<void> read(u64 offset, std::span<u8> into) override { return file_.read(offset, into); }
+    bool set_patience(Patience patience) override { return file_.set_patience(patience); }
     Result<void> write(u64 offset, std::span<const u8> from) override { return file_.write(offset, from); }
     Result<void> truncate(u64 size) override { return file_.truncate(size); }
     Result<void> sync() override { return file_.sync(); }

@@ -55,6 +55,12 @@ Result<void> Overlay::read(u64 offset, std::span<u8> into) {
     return {};
 }
 
+bool Overlay::set_patience(Patience patience) {
+    if (layer_->set_patience(patience) && base_->set_patience(patience)) return true;
+    layer_->set_patience(Patience::wait);
+    return false;
+}
+
 Result<void> Overlay::fill_cluster(u64 cluster) {
     if (present(cluster)) return {};
     std::array<u8, kCluster> bytes;

@@ -23,6 +23,7 @@ class Overlay final : public BlockDevice {
     std::string describe() const override { return base_->describe() + " under a throw-away layer"; }
 
     Result<void> read(u64 offset, std::span<u8> into) override;
+    bool set_patience(Patience patience) override;
     Result<void> write(u64 offset, std::span<const u8> from) override;
     // Nothing of it is to survive, so there is nothing to do.
     Result<void> flush() override { return {}; }

@@ -22,6 +22,7 @@ class RawImage final : public BlockDevice {
     std::string describe() const override { return file_->name() + " (" + format_ + ")"; }
 
     Result<void> read(u64 offset, std::span<u8> into) override;
+    bool set_patience(Patience patience) override { return file_->set_patience(patience); }
     Result<void> write(u64 offset, std::span<const u8> from) override;
     Result<void> flush() override;
     Result<void> discard(u64 offset, u64 length) override;

@@ -104,6 +104,7 @@ Result<const VhdDynamic::Bitmap*> VhdDynamic::mixed_bitmap(u32 block) {
 // What does not wait is in the file too, and can go at any time.
 Result<void> VhdDynamic::make_room_for_bitmap() {
     if (bitmaps_.size() * layout_.bitmap_size < kBitmapCacheBytes) return {};
+    if (!waiting_.empty() && patience_ == Patience::none) return Error{ErrorKind::would_wait, {}};
     if (!waiting_.empty()) LODGE_TRY(sync_and_write_bits());
     bitmaps_.clear();
     return {};
@@ -124,6 +125,16 @@ Result<void> VhdDynamic::write_waiting_bits() {
         if (bits_[block] == Bits::all_set) bitmaps_.erase(known);
     }
     return {};
+}
+
+bool VhdDynamic::set_patience(Patience patience) {
+    if (!file_->set_patience(patience)) return false;
+    if (parent_ && !parent_->set_patience(patience)) {
+        file_->set_patience(Patience::wait);
+        return false;
+    }
+    patience_ = patience;
+    return true;
 }
 
 Result<void> VhdDynamic::read(u64 offset, std::span<u8> into) {

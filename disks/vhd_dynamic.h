@@ -48,6 +48,7 @@ class VhdDynamic final : public BlockDevice {
     }
 
     Result<void> read(u64 offset, std::span<u8> into) override;
+    bool set_patience(Patience patience) override;
     Result<void> write(u64 offset, std::span<const u8> from) override;
     // As write(), and stored here even where it is what an absent block reads as.
     Result<void> store(u64 offset, std::span<const u8> from);
@@ -130,6 +131,7 @@ class VhdDynamic final : public BlockDevice {
     std::unique_ptr<File> file_;
     VhdLayout layout_;  // table, append_offset and footer_offset are kept up to date
     bool read_only_;
+    Patience patience_ = Patience::wait;
     bool unflushed_ = false;  // something was written since the last flush
     VhdSpace space_;
     std::unique_ptr<BlockDevice> parent_;

@@ -15,15 +15,25 @@
 
 namespace lodge {
 
+// Where the bytes go that somebody sends to a port of the host. From the port's thread.
+class PortFeed {
+  public:
+    virtual ~PortFeed() = default;
+    // How many bytes may be sent now.
+    virtual size_t room() const = 0;
+    virtual void send(std::vector<u8> bytes) = 0;
+    // A client has connected, or gone.
+    virtual void on_client(bool) {}
+};
+
 // The way from the host to a guest's serial port. Whoever sends asks for room first, so that a guest that does not read
 // loses nothing: the host's sender waits instead. For one thread; queue and port outlive it.
-class SerialFeed {
+class SerialFeed final : public PortFeed {
   public:
     SerialFeed(InputQueue& inputs, const Uart& uart) : inputs_(inputs), uart_(uart), sent_(uart.received_count()) {}
 
-    // How many bytes may be sent now.
-    size_t room() const;
-    void send(std::vector<u8> bytes);
+    size_t room() const override;
+    void send(std::vector<u8> bytes) override;
 
   private:
     InputQueue& inputs_;
@@ -35,7 +45,7 @@ class SerialFeed {
 class HostPort : public CharPort {
   public:
     // What the host has to say goes to `feed`, until another call; null: it is not asked for.
-    virtual void connect(SerialFeed*) {}
+    virtual void connect(PortFeed*) {}
     // The run is to end, whatever the host's reader does: from now on nobody waits for one that does not read.
     virtual void abandon() {}
 };

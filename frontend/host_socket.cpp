@@ -142,7 +142,7 @@ void SocketPort::write(std::span<const u8> bytes) {
     wake();
 }
 
-void SocketPort::connect(SerialFeed* feed) {
+void SocketPort::connect(PortFeed* feed) {
     {
         std::lock_guard lock(mutex_);
         feed_ = feed;
@@ -195,6 +195,7 @@ void SocketPort::accept_client() {
     if (client_ < 0) return;
     std::lock_guard lock(mutex_);
     connected_ = true;
+    if (feed_) feed_->on_client(true);
 }
 
 void SocketPort::drop_client() {
@@ -206,6 +207,7 @@ void SocketPort::drop_client() {
     std::lock_guard lock(mutex_);
     connected_ = false;
     waiting_.clear();
+    if (feed_) feed_->on_client(false);
 }
 
 void SocketPort::send_waiting() {

@@ -1,4 +1,4 @@
-// A serial port as a socket that lodge listens at: `unix:PATH` and `tcp:HOST:PORT`.
+// A port of the host as a socket that lodge listens at: `unix:PATH` and `tcp:HOST:PORT`.
 //
 // One client at a time; the next one is accepted when it has gone. The guest never waits: without a client its bytes
 // are lost, and so are those beyond kMostWaiting that a client does not read. A client does wait, when the guest does
@@ -30,7 +30,7 @@ class SocketPort final : public HostPort {
     ~SocketPort() override;
 
     void write(std::span<const u8> bytes) override;
-    void connect(SerialFeed* feed) override;
+    void connect(PortFeed* feed) override;
 
   private:
     void run();
@@ -50,10 +50,10 @@ class SocketPort final : public HostPort {
     std::vector<u8> sending_;  // the thread's
     size_t sent_ = 0;          // of sending_
     std::mutex mutex_;
-    bool connected_ = false;      // under mutex_
-    bool ending_ = false;         // under mutex_
-    std::vector<u8> waiting_;     // under mutex_
-    SerialFeed* feed_ = nullptr;  // under mutex_
+    bool connected_ = false;    // under mutex_
+    bool ending_ = false;       // under mutex_
+    std::vector<u8> waiting_;   // under mutex_
+    PortFeed* feed_ = nullptr;  // under mutex_
     std::thread thread_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "frontend/cmd_disk.h"
 #include "frontend/cmd_run.h"
+#include "frontend/cmd_vdisk.h"
 
 int main(int argc, char** argv) {
     CLI::App app("lodge: a hardware-emulating hypervisor for PCs", "lodge");
@@ -14,6 +15,7 @@ int main(int argc, char** argv) {
     int exit_status = 0;
     lodge::add_run_command(app, exit_status);
     lodge::add_disk_command(app, exit_status);
+    lodge::add_vdisk_command(app, exit_status);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

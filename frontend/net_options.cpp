@@ -107,6 +107,18 @@ std::string machine_name(const RunConfig& config) {
     return stem(config.kernel);
 }
 
+// Has the first user network tell its guest where the vDisk server is.
+Result<void> announce(const std::string& vdisk_server, std::vector<PlannedCard>& cards) {
+    const auto url = boot_script_url(vdisk_server);
+    if (!url) return url.error();
+    if (url->size() > 127) return wrong("--vdisk-server", vdisk_server, "is too long a name");
+    const auto user =
+        std::find_if(cards.begin(), cards.end(), [](const auto& card) { return card.net.kind == NetKind::user; });
+    if (user == cards.end()) return wrong("--vdisk-server", vdisk_server, "needs a card on the user network");
+    user->net.user.dhcp.ipxe_boot_file = *url;
+    return {};
+}
+
 }  // namespace
 
 Result<NicOption> parse_nic_option(const std::string& text) {
@@ -151,6 +163,18 @@ Result<NetOption> parse_net_option(const std::string& text) {
     return net;
 }
 
+Result<std::string> boot_script_url(const std::string& vdisk_server) {
+    const size_t colon = vdisk_server.rfind(':');
+    std::string host = vdisk_server.substr(0, colon);
+    const bool address6 = host.starts_with('[') && host.ends_with(']');
+    const bool valid = !host.empty() && (address6 || host.find_first_of(":[]/?#% ") == std::string::npos);
+    if (colon == std::string::npos || !valid || !parse_port(vdisk_server.substr(colon + 1)))
+        return wrong("--vdisk-server", vdisk_server, "must be HOST:PORT, of the server's HTTP");
+    if (host == "localhost" || host == "[::1]" || host == "0.0.0.0" || (parse_ipv4(host).value_or(0) >> 24) == 127)
+        host = "10.0.2.2";
+    return "http://" + host + vdisk_server.substr(colon) + "/boot.ipxe?mac=${netX/mac:hexhyp}&uuid=${uuid}";
+}
+
 MacAddress default_mac_address(const RunConfig& config, size_t index) {
     u32 hash = 0x811C9DC5;  // FNV-1a, 32 bits
     for (const char c : machine_name(config)) hash = (hash ^ static_cast<u8>(c)) * 0x01000193;
@@ -179,9 +203,9 @@ Result<std::vector<PlannedCard>> plan_network_cards(const RunConfig& config) {
         card.text = config.nets[i];
         card.net = std::move(*net);
     }
-    // To boot from a network takes a card.
-    if (cards.empty() && config.nics.empty() && config.nets.empty() && config.boot == "network")
-        cards.push_back({default_mac_address(config, 0), {}, {}});
+    // Unless something is said about them, a machine has a card, on the user network.
+    if (config.nics.empty() && config.nets.empty()) cards.push_back({default_mac_address(config, 0), {}, {}});
+    if (!config.vdisk_server.empty()) LODGE_TRY(announce(config.vdisk_server, cards));
     if (cards.size() > Pc::kMostNetworkCards)
         return Error{ErrorKind::usage, "--nic: at most " + std::to_string(Pc::kMostNetworkCards) + " cards"};
     return cards;

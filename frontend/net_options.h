@@ -34,13 +34,19 @@ Result<NicOption> parse_nic_option(const std::string& text);
 //      [,root-path=PATH][,next-server=ADDRESS] | tap=IFNAME | socket=unix:PATH
 Result<NetOption> parse_net_option(const std::string& text);
 
+// HOST:PORT, an IPv6 address in brackets: the URL of the boot script there for a client that expands iPXE's settings.
+// A guest on the user network reaches its host's own addresses as 10.0.2.2.
+Result<std::string> boot_script_url(const std::string& vdisk_server);
+
 // A card and its network, which is null for `none`.
 struct PlannedCard {
     MacAddress address{};
     std::string text;  // the --net option, for messages
     NetOption net;
 };
-// The n-th --net is for the n-th --nic. A network without a card gets one, a card without a network gets `user`.
+// The n-th --net is for the n-th --nic. A network without a card gets one, a card without a network gets `user`, and
+// without either option there is one card.
+// --vdisk-server is announced on the first user network.
 Result<std::vector<PlannedCard>> plan_network_cards(const RunConfig& config);
 
 // The address of a machine's n-th card when none is given: 52:54:00 and a hash of the machine's name.

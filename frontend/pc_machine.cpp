@@ -75,16 +75,17 @@ Result<std::vector<BootSource>> boot_order(const RunConfig& config) {
                                                                      {"cdrom", BootSource::cdrom},
                                                                      {"floppy", BootSource::floppy},
                                                                      {"network", BootSource::network}};
+    const std::string first = first_boot_source(config);
     std::vector<BootSource> order;
-    bool known = config.boot.empty();
+    bool known = first.empty();
     for (const auto& [name, source] : sources)
-        if (name == config.boot) {
+        if (name == first) {
             order.push_back(source);
             known = true;
         }
-    if (!known) return usage("--boot " + config.boot + ": not one of disk, cdrom, floppy, network");
+    if (!known) return usage("--boot " + first + ": not one of disk, cdrom, floppy, network");
     for (const auto& [name, source] : sources)
-        if (name != config.boot) order.push_back(source);
+        if (name != first) order.push_back(source);
     return order;
 }
 
@@ -261,7 +262,17 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(const RunConfig& config, Lo
     if (made->serial_ && !made->serial_on_stdio_) made->serial_->connect(made->serial_feed_.get());
     made->connect_networks();
     if (!config.kernel.empty()) LODGE_TRY(made->boot_directly(config));
+    if (!config.gdb.empty()) {
+        auto gdb = GdbPort::open(config.gdb, made->debugger(), *made->pc_);
+        if (!gdb) return gdb.error();
+        made->gdb_ = std::move(*gdb);
+    }
     return made;
+}
+
+debug::Debugger& PcMachine::debugger() {
+    if (!debugger_) debugger_ = std::make_unique<debug::Debugger>(*machine_);
+    return *debugger_;
 }
 
 // The host's ports must not speak to a machine that is going away.
@@ -275,12 +286,13 @@ PcMachine::~PcMachine() {
 Result<void> PcMachine::open_networks(const RunConfig& config, PcConfig& board, Log& log) {
     auto cards = plan_network_cards(config);
     if (!cards) return cards.error();
-    if (config.boot == "network" && cards->empty()) return usage("--boot network: the machine has no network card");
+    const bool from_network = first_boot_source(config) == "network";
+    if (from_network && cards->empty()) return usage("--boot network: the machine has no network card");
     const bool last_resort =
         config.kernel.empty() && config.disks.empty() && config.cdroms.empty() && config.floppies.empty();
-    if (!cards->empty() && (config.boot == "network" || last_resort)) {
+    if (!cards->empty() && (from_network || last_resort)) {
         auto rom = find_network_rom(config.firmware_dir);
-        if (!rom && config.boot == "network") return rom.error();
+        if (!rom && from_network) return rom.error();
         if (rom) board.network_rom = std::move(*rom);
     }
     const ClockMode clock = config.clock == "virtual" ? ClockMode::virtual_time : ClockMode::realtime;

@@ -4,7 +4,9 @@
 #include <memory>
 
 #include "core/machine.h"
+#include "debug/debugger.h"
 #include "devices/pc.h"
+#include "frontend/gdb_port.h"
 #include "frontend/host_serial.h"
 #include "frontend/run_config.h"
 #include "net/capture.h"
@@ -21,6 +23,8 @@ class PcMachine {
     ~PcMachine();
 
     Machine& machine() { return *machine_; }
+    // Made when it is first asked for, before the machine runs: without one the machine has no such thing to carry.
+    debug::Debugger& debugger();
     Pc& pc() { return *pc_; }
     // Whether standard input leads to the guest's first serial port, and the way there. Null: it does not.
     SerialFeed* serial_from_stdin() { return serial_on_stdio_ ? serial_feed_.get() : nullptr; }
@@ -42,6 +46,8 @@ class PcMachine {
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<Pc> pc_;
     std::unique_ptr<SerialFeed> serial_feed_;
+    std::unique_ptr<debug::Debugger> debugger_;
+    std::unique_ptr<GdbPort> gdb_;  // of --gdb
     bool serial_on_stdio_ = false;
     // Direct boot: what is put into memory after every reset.
     std::vector<u8> kernel_, initrd_;

@@ -22,11 +22,15 @@ std::map<std::string, std::pair<std::string RunConfig::*, std::string>> value_op
         {"append", {&RunConfig::append, "command line for --kernel"}},
         {"boot", {&RunConfig::boot, "disk, cdrom, floppy or network: what firmware tries first"}},
         {"capture", {&RunConfig::capture, "write what passes the network cards to this file, as pcap"}},
+        {"vdisk-server",
+         {&RunConfig::vdisk_server, "HOST:PORT of a vDisk server's HTTP: boot from it, through the user network"}},
         {"display", {&RunConfig::display, "none (no window in this version)"}},
         {"serial",
          {&RunConfig::serial,
           "stdio, file:PATH, unix:PATH, tcp:HOST:PORT or null: the first serial port (default stdio)"}},
         {"debugcon", {&RunConfig::debugcon, "stdio, file:PATH, unix:PATH, tcp:HOST:PORT or null: ports 402h and E9h"}},
+        {"gdb",
+         {&RunConfig::gdb, "tcp:HOST:PORT or unix:PATH[,arch=i386|x86-64]: wait for gdb's 'target remote' there"}},
         {"clock", {&RunConfig::clock, "realtime, or virtual: time advances with retired instructions"}},
         {"speed", {&RunConfig::speed, "percent of real speed, 0.1 to 100 (default unlimited)"}},
         {"timeout", {&RunConfig::timeout, "end after this many seconds with exit status 124"}},
@@ -59,11 +63,11 @@ std::map<std::string, std::pair<std::vector<std::string> RunConfig::*, const cha
         {"floppy",
          {&RunConfig::floppies,
           "FILE.img[,unit=0|1][,mode=private|shared|readonly], or 'empty': a diskette drive; may repeat"}},
-        {"nic", {&RunConfig::nics, "e1000[,mac=XX:XX:XX:XX:XX:XX] or none: a network card; may repeat"}},
+        {"nic", {&RunConfig::nics, "e1000[,mac=XX:XX:XX:XX:XX:XX] (the default) or none: a network card; may repeat"}},
         {"net",
          {&RunConfig::nets,
           "user[,hostfwd=tcp:HOST:PORT-:PORT][,tftp=FOLDER][,bootfile=NAME][,...], tap=IFNAME, socket=unix:PATH or "
-          "none: what the card is plugged into; may repeat"}},
+          "none: what the card is plugged into (default user); may repeat"}},
     };
 }
 
@@ -124,6 +128,10 @@ Result<void> read_key(const CLI::App& command, RunConfig& config, const toml::ke
 }
 
 }  // namespace
+
+std::string first_boot_source(const RunConfig& config) {
+    return config.boot.empty() && !config.vdisk_server.empty() ? "network" : config.boot;
+}
 
 void add_run_options(CLI::App& command, RunConfig& config) {
     command.add_option("machine", config.machine_file, "machine file (TOML); its keys are these options' names")

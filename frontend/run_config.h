@@ -40,8 +40,10 @@ struct RunConfig {
     std::string boot;
     std::vector<std::string> nics, nets;
     std::string capture;
+    std::string vdisk_server;
     std::string display;
     std::string serial;
+    std::string gdb;
     std::string debugcon;
     std::string clock = "realtime";
     std::string speed;
@@ -57,6 +59,9 @@ struct RunConfig {
     bool stats = false;
     bool verbose = false;
 };
+
+// What --boot says; without it, `network` for a machine with a vDisk server. Empty: whatever is there.
+std::string first_boot_source(const RunConfig& config);
 
 // Declares the options on `command`; `config` outlives the parsing.
 void add_run_options(CLI::App& command, RunConfig& config);

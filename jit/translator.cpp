@@ -45,8 +45,9 @@ bool goes_on_behind(const Insn& insn) {
     return conditional && static_cast<i64>(insn.immediate) > 0;
 }
 
-// Into `insns`.
-void decode_block(std::span<const u8> code, u32 mode, const CpuModel& model, std::vector<Insn>& insns) {
+// Into `insns`. `backing`: where `code` begins.
+void decode_block(std::span<const u8> code, u64 backing, u32 mode, const Cpu& cpu, std::vector<Insn>& insns) {
+    const CpuModel& model = cpu.model();
     const auto size = static_cast<CodeSize>(mode & kModeCodeSize);
     insns.clear();
     size_t offset = 0;
@@ -57,6 +58,7 @@ void decode_block(std::span<const u8> code, u32 mode, const CpuModel& model, std
         place_insn(insn, static_cast<unsigned>(insns.size()), static_cast<unsigned>(offset), model);
         offset += insn.length;
         insns.push_back(insn);
+        if (cpu.code_is_marked(backing + offset)) break;
         if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
     }
 }
@@ -182,6 +184,7 @@ ExitReason Translator::run(u64 instructions) {
 // Cold code, a block of the interpreter's at a time; null: an instruction that is in no block.
 void Translator::interpret(Interpreter::Block* block) {
     wanted_ = nullptr;
+    if (!block && cpu_.stops_here()) return;
     if (!block || block->count > end_ - cpu_.state.retired) {
         ++counters_.steps;
         interpreter_.step();
@@ -195,6 +198,10 @@ void Translator::interpret(Interpreter::Block* block) {
 // Null: the interpreter has gone on for a while.
 Block* Translator::find() {
     const u64 ip = cpu_.state.ip;
+    if (cpu_.code_is_marked(cpu_.linear_ip())) {
+        interpret(nullptr);
+        return nullptr;
+    }
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
     if (entry.ip == ip && is_good(entry, &Cpu::fetch_pointer)) return block_at(entry.code);
@@ -397,7 +404,7 @@ Block* Translator::find_or_translate(u64 backing) {
 
 Block* Translator::translate(u64 backing, u64 key, const Form& form) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    decode_block(page, mode_of(key), cpu_.model(), decoded_);
+    decode_block(page, backing, mode_of(key), cpu_, decoded_);
     if (decoded_.empty()) return nullptr;
     return translate(decoded_, backing, key, Block::kInOnePage, form);
 }

@@ -8,7 +8,8 @@ namespace lodge {
 void SteppedNetwork::connect(InputQueue& inputs, InputQueue::SourceId source, Scheduler& scheduler) {
     scheduler_ = &scheduler;
     feed_.emplace(inputs, source);
-    step_.emplace(scheduler, "network", [this](u64) { step(); });
+    step_.emplace(
+        scheduler, "network", [this](u64) { step(); }, Event::Of::host);
     backend_->start({[this](std::span<const u8> frame) { feed_->deliver(frame); },
                      [this](bool plugged) { feed_->set_cable(plugged); }, [this] { return feed_->crowded(); },
                      [this] { return scheduler_->now(); }});

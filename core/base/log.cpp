@@ -7,9 +7,9 @@ namespace lodge {
 
 namespace {
 
-constexpr std::array<std::string_view, 21> kNames = {"machine", "cpu", "memory", "bus",    "pic",   "apic", "pit",
-                                                     "cmos",    "dma", "ps2",    "uart",   "pci",   "ide",  "scsi",
-                                                     "acpi",    "vga", "fw_cfg", "floppy", "disks", "net",  "frontend"};
+constexpr std::array<std::string_view, 22> kNames = {
+    "machine", "cpu", "memory", "bus",  "pic", "apic",   "pit",    "cmos",  "dma", "ps2",    "uart",
+    "pci",     "ide", "scsi",   "acpi", "vga", "fw_cfg", "floppy", "disks", "net", "server", "frontend"};
 
 std::string format_line(const char* format, va_list arguments) {
     char text[1024];

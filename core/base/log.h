@@ -37,6 +37,7 @@ enum class LogChannel : u8 {
     floppy,
     disks,
     net,
+    server,
     frontend
 };
 std::string_view name_of(LogChannel channel);

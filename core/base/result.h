@@ -17,6 +17,7 @@ enum class ErrorKind {
     locked,       // somebody else holds it
     io,           // the host failed to read or write
     no_space,     // the host's disk is full
+    would_wait,   // not without waiting, and nobody wanted to wait
     guest,        // the guest's state does not allow it
 };
 

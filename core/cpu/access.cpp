@@ -142,6 +142,8 @@ bool Cpu::write_slow(u64 linear, const void* value, unsigned size) {
 
 bool Cpu::access_linear(u64 linear, void* value, unsigned size, bool write, bool user) {
     if (!long_mode()) linear &= 0xFFFFFFFF;
+    if (watches_data_) [[unlikely]]
+        debugger_->on_data_access(linear, size, write);
     const TlbEntry& entry = table_for(user).entry(linear);
     u8* host = reinterpret_cast<u8*>(entry.host_page + (linear & kPageMask));
     if (write && linear - entry.write_tag <= kPageSize - size) {

@@ -46,6 +46,7 @@ bool Cpu::set_cr3(u64 value) {
     }
     state.cr3 = value;
     flush_tlb(false);
+    for (CpuObserver* observer : observers_) observer->on_page_table_change();
     return true;
 }
 

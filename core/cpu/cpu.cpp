@@ -72,7 +72,7 @@ void Cpu::init() {
     pending_dr6 = 0;
     fault_.reset();
     fault_in_new_context_ = false;
-    attention.store(attention.load() & kAttentionKick);
+    attention.store(attention.load() & (kAttentionKick | kAttentionDebugger));
     update_interrupt_attention();
     flush_tlb(true);
     mode_changed();
@@ -110,7 +110,7 @@ void Cpu::set_a20(bool enabled) {
 }
 
 void Cpu::update_interrupt_attention() {
-    if (interrupt_line_ && flag(kFlagInterrupt))
+    if (interrupt_line_ && flag(kFlagInterrupt) && !holds_interrupts_)
         request_attention(kAttentionInterrupt);
     else
         clear_attention(kAttentionInterrupt);
@@ -149,6 +149,7 @@ void Cpu::mode_changed() {
         next_generation();
     }
     fetch_epoch = generation() << 8 | static_cast<u64>(state.cpl) << 4 | static_cast<u64>(code_size());
+    for (CpuObserver* observer : observers_) observer->on_mode_change();
 }
 
 void Cpu::flush_tlb(bool global_too) {
@@ -256,7 +257,8 @@ void fpu_state(StateIo& io, FpuState& fpu) {
 
 void Cpu::save_or_load(StateIo& io) {
     static constexpr std::string_view kSegmentNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
-    u32 attention_bits = attention.load() & ~kAttentionKick;
+    constexpr u32 kNotTheGuests = kAttentionKick | kAttentionDebugger;
+    u32 attention_bits = attention.load() & ~kNotTheGuests;
     state.gpr[kBlockIp] = 0;  // means something only while a block runs
     io.section("cpu", 3, [&] {
         io.field("gpr", state.gpr);
@@ -312,7 +314,7 @@ void Cpu::save_or_load(StateIo& io) {
     state.gpr[kNoRegister] = 0;
     state.cpl &= 3;
     xcr0_ = (xcr0_ & kXcr0Sse) | kXcr0X87;
-    attention.store(attention_bits | (attention.load() & kAttentionKick));
+    attention.store((attention_bits & ~kNotTheGuests) | (attention.load() & kNotTheGuests));
     flush_tlb(true);
 }
 

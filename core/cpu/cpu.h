@@ -6,13 +6,16 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/base/state_io.h"
 #include "core/clock.h"
 #include "core/cpu/cpu_model.h"
+#include "core/cpu/debugger.h"
 #include "core/cpu/exception.h"
 #include "core/cpu/fetched_pages.h"
 #include "core/cpu/machine_check.h"
@@ -34,6 +37,7 @@ constexpr u32 kAttentionHalted = 0x40;     // HLT, or waiting for SIPI
 constexpr u32 kAttentionShutdown = 0x80;   // triple fault
 constexpr u32 kAttentionKick = 0x100;      // somebody wants the engine to return (any thread)
 constexpr u32 kAttentionNewStack = 0x200;  // beside kAttentionShadow: SS was loaded, no debug exceptions either
+constexpr u32 kAttentionDebugger = 0x400;  // CpuDebugger::stops_at_boundary is to be asked, as long as this is set
 
 // Whoever keeps decoded or translated code.
 class CodeCache {
@@ -91,6 +95,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool raise_gp(u32 error = 0) { return raise(Exception::GP, error); }
     bool raise_ud() { return raise(Exception::UD); }
     const std::optional<PendingFault>& fault() const { return fault_; }
+    // For a debugger, whose mistakes are not the guest's: between two instructions.
+    void forget_fault() { fault_.reset(); }
     // Delivers the recorded fault with state.ip at the faulting instruction; double faults and shutdown included.
     void deliver_fault();
     // Whether the fault came up after a task switch had replaced the context: state.ip is then right as it is.
@@ -323,6 +329,9 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool invalidate_pcid(u64 type, u64 pcid, u64 linear);
     void flush_tlb(bool global_too);
     u64 tsc();
+    // With the A20 gate.
+    u64 physical_address(u64 physical) const { return a20_ ? physical : physical & ~(u64{1} << 20); }
+    u64 pdptr(unsigned index) const { return pdptr_[index]; }  // PAE's page directory pointers
     // The next number of the machine's seeded source.
     u64 random();
 
@@ -341,8 +350,31 @@ class Cpu final : public CpuPins, private MemoryListener {
     void merge_pending_trap();
     u64 pending_dr6 = 0;
 
+    // --- A debugger (debugger.h, debug.cpp). Between two runs of the engine only; null: none.
+    void set_debugger(CpuDebugger* debugger);
+    void add_observer(CpuObserver& observer) { observers_.push_back(&observer); }
+    void remove_observer(CpuObserver& observer) { std::erase(observers_, &observer); }
+    // Instructions that begin at these offsets within a page are executed one by one, outside any block, and not before
+    // CpuDebugger::stops_before has been asked. Code that was made without these marks is dropped.
+    void mark_code(const CodeMarks& marks);
+    bool code_is_marked(u64 page_offset) const { return code_marks_ && code_marks_->test(page_offset & kPageMask); }
+    // The answers of CpuDebugger::watches_page have changed. `any`: some are true.
+    void watch_data(bool any);
+    bool watches_data() const { return watches_data_ || (state.dr[7] & 0xFF); }
+    // The instruction at state.ip is not to be executed now: the debugger wants to stop, and has been noted.
+    bool stops_here() {
+        if (!code_marks_) [[likely]]
+            return false;
+        return ask_debugger_before();
+    }
+    bool stops_at_boundary() { return debugger_->stops_at_boundary(); }
+    // INTR is not looked at while this is set: for stepping without interrupts.
+    void hold_interrupts(bool held);
+
     // A debugger's view: linear to physical without side effects; nothing when not mapped.
     std::optional<u64> debug_translate(u64 linear) const;
+    // The linear address of the next instruction.
+    u64 linear_ip() const { return (state.segment(Segment::cs).base + state.ip) & state.linear_mask; }
 
     void save_or_load(StateIo& io);
 
@@ -409,7 +441,6 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool load_pdptrs(u64 cr3);
     // With `user` rights or the supervisor's: for stacks of an inner or outer level.
     bool access_linear(u64 linear, void* value, unsigned size, bool write, bool user);
-    u64 physical_address(u64 physical) const { return a20_ ? physical : physical & ~(u64{1} << 20); }
 
     struct NewStack;  // a stack being written before it becomes the current one (new_stack.h)
 
@@ -462,6 +493,7 @@ class Cpu final : public CpuPins, private MemoryListener {
     bool read_returned_code(u16 selector, Descriptor& code);
     bool return_to_outer(u16 selector, const Descriptor& code, u64 ip, unsigned operand_size, u64 frame,
                          u16 extra_bytes);
+    bool leave_handler(unsigned operand_size, u64 next_ip);
     bool iret_real(unsigned operand_size);
     bool iret_to_v86(u64 ip, u64 cs, u64 flags, u64 stack);
     bool iret_protected(unsigned operand_size);
@@ -491,6 +523,7 @@ class Cpu final : public CpuPins, private MemoryListener {
 
     // --- Interrupts (interrupt.cpp)
     bool enter_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
+    bool enter_handler(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
     bool int_ignores_iopl(u8 vector) const;
     bool enter_real(u8 vector, u64 return_ip);
     bool enter_protected(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code);
@@ -501,6 +534,8 @@ class Cpu final : public CpuPins, private MemoryListener {
     void update_single_attention();
     bool debug_register_index(unsigned& index);
     bool data_breakpoint_in_page(u64 linear) const;
+    bool ask_debugger_before();
+    void tell_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error, u64 return_linear);
     // Of fetch_epoch.
     u64 user_generation_ = 0, supervisor_generation_ = 0;
     // The supervisor has fetched code from a page that is not global.
@@ -531,6 +566,11 @@ class Cpu final : public CpuPins, private MemoryListener {
     InterruptController* controller_ = nullptr;
     ApicRegisters* apic_ = nullptr;
     CodeCache* code_cache_ = nullptr;
+    CpuDebugger* debugger_ = nullptr;
+    std::vector<CpuObserver*> observers_;
+    std::unique_ptr<CodeMarks> code_marks_;  // null: none
+    bool watches_data_ = false;
+    bool holds_interrupts_ = false;
 
     std::optional<PendingFault> fault_;
     bool fault_in_new_context_ = false;

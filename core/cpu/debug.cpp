@@ -48,6 +48,7 @@ bool Cpu::take_code_breakpoint(u64 linear) {
 }
 
 bool Cpu::data_breakpoint_in_page(u64 linear) const {
+    if (watches_data_ && debugger_->watches_page(linear)) return true;
     if (!(state.dr[7] & 0xFF)) return false;
     for (unsigned i = 0; i < 4; ++i) {
         if (!enabled(state.dr[7], i) || condition(state.dr[7], i) == 0) continue;
@@ -58,6 +59,8 @@ bool Cpu::data_breakpoint_in_page(u64 linear) const {
 }
 
 void Cpu::check_data_breakpoint(u64 linear, unsigned size, bool write) {
+    if (watches_data_) [[unlikely]]
+        debugger_->on_data_access(linear, size, write);
     if (!(state.dr[7] & 0xFF)) [[likely]]
         return;
     u64 hit = 0;
@@ -144,6 +147,55 @@ bool Cpu::write_dr(unsigned index, u64 value) {
     flush_tlb(true);
     update_single_attention();
     return true;
+}
+
+// --- A debugger
+
+void Cpu::set_debugger(CpuDebugger* debugger) {
+    debugger_ = debugger;
+    clear_attention(kAttentionDebugger);
+    if (debugger) return;
+    code_marks_.reset();
+    hold_interrupts(false);
+    watch_data(false);
+}
+
+// A mark that goes leaves blocks behind that are shorter than they could be, which does no harm.
+void Cpu::mark_code(const CodeMarks& marks) {
+    const CodeMarks added = code_marks_ ? marks & ~*code_marks_ : marks;
+    if (marks.none())
+        code_marks_.reset();
+    else
+        code_marks_ = std::make_unique<CodeMarks>(marks);
+    if (added.none()) return;
+    std::vector<unsigned> offsets;
+    for (unsigned offset = 0; offset < kPageSize; ++offset)
+        if (added.test(offset)) offsets.push_back(offset);
+    for (u64 page = 0; page < memory_.backing_pages(); ++page)
+        for (const unsigned offset : offsets)
+            if (memory_.holds_code(page)) on_code_written(page, offset, 1);
+}
+
+void Cpu::watch_data(bool any) {
+    watches_data_ = any;
+    flush_tlb(true);
+}
+
+bool Cpu::ask_debugger_before() {
+    const u64 linear = linear_ip();
+    if (!code_is_marked(linear) || !debugger_->stops_before(linear)) return false;
+    request_attention(kAttentionDebugger);
+    return true;
+}
+
+void Cpu::hold_interrupts(bool held) {
+    holds_interrupts_ = held;
+    update_interrupt_attention();
+}
+
+void Cpu::tell_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error, u64 return_linear) {
+    const InterruptEvent event{vector, kind, error, return_ip, return_linear};
+    for (CpuObserver* observer : observers_) observer->on_interrupt(event);
 }
 
 }  // namespace lodge

@@ -14,6 +14,7 @@ enum class ExitReason : u8 {
     kicked,    // kAttentionKick
     halted,    // HLT, and no interrupt that could end it
     shutdown,  // triple fault
+    debugger,  // CpuDebugger wants to stop here
 };
 
 class Executor {

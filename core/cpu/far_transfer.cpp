@@ -274,6 +274,12 @@ bool Cpu::iret_protected(unsigned operand_size) {
 }
 
 bool Cpu::interrupt_return(unsigned operand_size, u64 next_ip) {
+    if (!leave_handler(operand_size, next_ip)) return false;
+    for (CpuObserver* observer : observers_) observer->on_interrupt_return();
+    return true;
+}
+
+bool Cpu::leave_handler(unsigned operand_size, u64 next_ip) {
     if (v86() && iopl() < 3) return raise_gp(0);
     nmi_blocked_ = false;  // even if it faults on the way (SDM vol. 3, 27.2.3, "NMI unblocking due to IRET")
     if (real_or_v86()) return iret_real(operand_size);

@@ -80,6 +80,14 @@ bool Cpu::software_interrupt(u8 vector, u64 return_ip, EventKind kind) {
 }
 
 bool Cpu::enter_interrupt(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code) {
+    const u64 return_linear = (state.segment(Segment::cs).base + return_ip) & state.linear_mask;
+    if (!enter_handler(vector, kind, return_ip, error_code)) return false;
+    if (!observers_.empty()) [[unlikely]]
+        tell_interrupt(vector, kind, return_ip, error_code, return_linear);
+    return true;
+}
+
+bool Cpu::enter_handler(u8 vector, EventKind kind, u64 return_ip, std::optional<u32> error_code) {
     if (!protected_mode()) return enter_real(vector, return_ip);
     if (kind == EventKind::software && v86() && iopl() < 3 && !int_ignores_iopl(vector)) return raise_gp(0);
     return enter_protected(vector, kind, return_ip, error_code);

@@ -112,6 +112,7 @@ bool Cpu::enter_task(const TaskImage& image, bool wide, std::optional<u32> error
         if ((state.cr4 & kCr4Pae) && !load_pdptrs(image.cr3)) return false;
         state.cr3 = image.cr3;
         flush_tlb(false);
+        for (CpuObserver* observer : observers_) observer->on_page_table_change();
     }
     state.ip = image.ip;
     // Those of a 16-bit TSS have no upper half: VM, RF and AC of the old task end with it.

@@ -56,6 +56,7 @@ ExitReason Interpreter::run(u64 instructions) {
             continue;
         }
         block = next_block(block);
+        if (!block && cpu_.stops_here()) continue;
         if (!block || block->count > end - cpu_.state.retired) {
             step();
             block = nullptr;
@@ -95,6 +96,10 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         exit = ExitReason::shutdown;
         return true;
     }
+    if ((attention & kAttentionDebugger) && cpu_.stops_at_boundary()) {
+        exit = ExitReason::debugger;
+        return true;
+    }
     if (attention & kAttentionKick) {
         cpu_.clear_attention(kAttentionKick);
         exit = ExitReason::kicked;
@@ -105,6 +110,7 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         return false;
     }
     if (attention & kAttentionShadow) {
+        if (!(attention & kAttentionHalted) && cpu_.stops_here()) return false;
         cpu_.clear_attention(kAttentionShadow | kAttentionNewStack);
         if (!(attention & kAttentionHalted)) {
             if (attention & kAttentionSingle)
@@ -127,10 +133,11 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
         exit = ExitReason::halted;
         return true;
     }
+    if (cpu_.stops_here()) return false;
     if (attention & kAttentionSingle)
         step_watched(false);
     else
-        step();  // an NMI that is blocked
+        step();  // an NMI that is blocked, or the debugger follows each instruction
     return false;
 }
 
@@ -170,6 +177,7 @@ Interpreter::Block* Interpreter::find_block() {
 Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
     if (decoded_ > kMostDecoded) drop_all();
     const u64 backing = key >> 4;
+    if (cpu_.code_is_marked(backing)) return nullptr;
     const auto available = static_cast<size_t>(kPageSize - (backing & kPageMask));
     std::array<Insn, kMostInBlock> decoded;
     unsigned count = 0;
@@ -181,7 +189,7 @@ Interpreter::Block* Interpreter::make_block(const u8* code, u64 key) {
         place_insn(insn, count, static_cast<unsigned>(offset), cpu_.model());
         offset += insn.length;
         ++count;
-        if (ends_block(insn)) break;
+        if (ends_block(insn) || cpu_.code_is_marked(backing + offset)) break;
     }
     if (count == 0) return nullptr;
     auto block = std::make_unique<Block>();

@@ -239,12 +239,12 @@ constexpr u64 kElementsPerTurn = 16384;
 
 inline bool interrupted(const Cpu& cpu) {
     constexpr u32 kComesBetween =
-        kAttentionKick | kAttentionTrap | kAttentionInterrupt | kAttentionNmi | kAttentionInit;
+        kAttentionKick | kAttentionTrap | kAttentionInterrupt | kAttentionNmi | kAttentionInit | kAttentionDebugger;
     return cpu.flag(kFlagTrap) || (cpu.attention.load(std::memory_order_relaxed) & kComesBetween);
 }
 // A single step or a data breakpoint comes after the very element; nothing else that stops the block does.
 inline bool looks_at_each(const Cpu& cpu) {
-    return cpu.flag(kFlagTrap) || (cpu.state.dr[7] & 0xFF);
+    return cpu.flag(kFlagTrap) || cpu.watches_data();
 }
 
 // step(u64 wanted, bool& ended) -> elements completed, 0 when the first one faulted.

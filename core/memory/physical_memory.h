@@ -110,6 +110,8 @@ class PhysicalMemory {
         if (page >= pages_.size() || !pages_[page].write) return nullptr;
         return flags_[backing_page(pages_[page].write)] == kPlain ? pages_[page].write : nullptr;
     }
+    // Behind the last physical address that is backed, or has ever been.
+    u64 mapped_end() const { return pages_.size() * kPageSize; }
     bool is_backed(u64 physical) const { return read_pointer(physical) != nullptr; }
     // The backing page that answers reads there. Only if is_backed.
     u64 backing_page_of(u64 physical) const { return backing_page(read_pointer(physical)); }

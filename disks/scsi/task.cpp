@@ -12,6 +12,13 @@ std::vector<u8> Task::take_medium_data() {
     return std::move(buffer_);
 }
 
+std::vector<u8> Task::take_data_in() {
+    std::vector<u8> data = std::move(buffer_);
+    data.resize(piece_);
+    if (position_) data.erase(data.begin(), data.begin() + position_);
+    return data;
+}
+
 void Task::Work::state(StateIo& io) {
     io.field("step", step);
     io.field("offset", offset);
@@ -27,6 +34,7 @@ void Task::state(StateIo& io) {
     io.field("tag", command_.tag);
     io.field("attribute", command_.attribute);
     io.field("most_out", command_.most_out);
+    io.field("most_in", command_.most_in);
     io.field("need", need_);
     io.field("started", started_);
     io.field("exclusive", exclusive_);

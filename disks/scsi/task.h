@@ -30,6 +30,9 @@ struct Command {
     // How many bytes the initiator is willing to send (iSCSI's expected length). A write then moves the whole blocks
     // that fit; a parameter list that does not fit fails. A parallel bus asks for whatever the command wants.
     u64 most_out = kUnlimited;
+    // How many bytes it is willing to take. A read then stops behind the block that has the last of them, and total_in
+    // tells what there would have been.
+    u64 most_in = kUnlimited;
 };
 
 enum class MediumOperation : u8 { read, write, flush, discard, zero, extent };
@@ -86,6 +89,8 @@ class Task {
     // The rest of the current piece, at most kMostMediumBytes. Unit::data_moved tells how much of it has travelled.
     std::span<u8> data_out();
     std::span<const u8> data_in() const { return std::span(buffer_).subspan(position_); }
+    // The bytes of data_in(), for an owner that sends them later; all of the piece counts as there until it has moved.
+    std::vector<u8> take_data_in();
     // How much is left of the current piece, without making room for it.
     size_t left_in_piece() const { return piece_ - position_; }
 

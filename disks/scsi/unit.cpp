@@ -229,6 +229,11 @@ void Unit::retire(Task& task) {
     tasks_.remove(task);
 }
 
+std::vector<u8> Unit::sense_bytes(const Sense& sense) const {
+    constexpr u8 kControlPage = 0x0A, kDescriptorSense = 0x04;
+    return mode_pages_.byte(kControlPage, 2) & kDescriptorSense ? sense.descriptors() : sense.fixed();
+}
+
 void Unit::abort_with(Task& task, SenseCode code) {
     if (task.need_ == Task::Need::done || task.need_ == Task::Need::aborted) return;
     fail(task, {.key = SenseKey::aborted_command, .code = code});
@@ -271,7 +276,7 @@ void Unit::reset(Reset kind) {
     reservations_.end_reserve();
     if (kind == Reset::power_on) {
         nexuses_.clear();
-        reservations_.clear();
+        reservations_.power_on();
     }
     mode_pages_.reset();
     echo_.clear();
@@ -284,6 +289,12 @@ void Unit::nexus_lost(Nexus nexus) {
     reservations_.release(nexus);
     nexus_state(nexus).forget();
     attention_to(nexus, kNexusLossOccurred);
+}
+
+bool Unit::forget(Nexus nexus) {
+    if (reservations_.registered(nexus)) return false;
+    nexuses_.erase(nexus);
+    return true;
 }
 
 // Unit attentions.

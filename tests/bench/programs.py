@@ -14,8 +14,10 @@ GUEST_RAM = "lodge-guest-memory"  # the memfd's name, core/memory/physical_memor
 
 
 def lodge_command(program, engine, options, memory=MEMORY_MEBIBYTES):
-    """`engine` None is lodge's own choice."""
+    """`engine` None is lodge's own choice. As in QEMU's command, a network card only if the options have one."""
     chosen = ["--engine", engine] if engine else []
+    if "--net" not in options:
+        chosen += ["--nic", "none"]
     return [str(part) for part in [program, "run", *options, *chosen, "--memory", memory, "--display", "none",
                                    "--serial", "stdio", "--stats"]]
 

@@ -1,14 +1,16 @@
 #!/bin/sh
 # Fetches the Debian packages a guest image is made of, and unpacks what is needed of them.
 #
-# Usage: fetch_packages.sh GUEST DIRECTORY
+# Usage: fetch_packages.sh GUEST DIRECTORY [PACKAGE...]
 #
-# GUEST is i386, i386-pae or amd64: an architecture, and which of its kernels. DIRECTORY/packages keeps the .deb files, so a second run needs no network. apt runs on a
-# private state of its own: no root, and the host's list of architectures stays as it is.
+# GUEST is i386, i386-pae or amd64: an architecture, and which of its kernels, which comes with busybox unless PACKAGEs are
+# named. DIRECTORY/packages keeps the .deb files, so a second run needs no network. apt runs on a private state of its
+# own: no root, and the host's list of architectures stays as it is.
 set -eu
 
 guest=$1
 directory=$2
+shift 2
 packages=$directory/packages
 state=$directory/apt
 
@@ -38,12 +40,15 @@ download() {
     : > "$state/status"
     # One broken list among several is no reason to stop: what matters is whether the packages can be had.
     with_private_apt apt-get update || echo "fetch_packages.sh: some package lists could not be fetched" >&2
-    kernel=$(kernel_package)
-    if [ -z "$kernel" ]; then
-        echo "fetch_packages.sh: no package $kernel_metapackage for $arch in the package lists" >&2
-        exit 1
+    if [ $# -eq 0 ]; then
+        kernel=$(kernel_package)
+        if [ -z "$kernel" ]; then
+            echo "fetch_packages.sh: no package $kernel_metapackage for $arch in the package lists" >&2
+            exit 1
+        fi
+        set -- "$kernel" busybox-static
     fi
-    (cd "$packages.new" && with_private_apt apt-get download "$kernel" busybox-static)
+    (cd "$packages.new" && with_private_apt apt-get download "$@")
     mv "$packages.new" "$packages"
 }
 
@@ -56,5 +61,5 @@ unpack() {
     mv "$directory/root.new" "$directory/root"
 }
 
-[ -d "$packages" ] || { rm -rf "$packages.new"; download; }
+[ -d "$packages" ] || { rm -rf "$packages.new"; download "$@"; }
 unpack

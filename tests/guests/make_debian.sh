@@ -6,6 +6,7 @@
 # In DIRECTORY (default build/guests):
 #   debian/vmlinuz, initrd.img   for a boot without firmware
 #   debian/debian.vhd            a dynamic VHD: syslinux on the first partition, the ext4 root on the second
+#   debian/netboot.vhd           the same system for a boot over iSCSI, with the initramfs that Debian makes for that
 # Users: root with the password "root", lodge with the password "lodge".
 #
 # debootstrap runs the new system's own programs in a chroot, so this needs root, and everything it makes is in debian/
@@ -16,7 +17,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 here=$(cd "$(dirname "$0")" && pwd)
 suite=bookworm
-packages=systemd,systemd-sysv,udev,dbus,libpam-systemd,kmod,login,passwd,util-linux,e2fsprogs,procps,gcc,libc6-dev,python3
+packages=systemd,systemd-sysv,udev,dbus,libpam-systemd,kmod,login,passwd,util-linux,e2fsprogs,procps,gcc,libc6-dev,python3,initramfs-tools,open-iscsi,zstd
 root_mebibytes=2048
 
 lodge=
@@ -133,9 +134,31 @@ add_kernel() {
     "$here/fetch_packages.sh" amd64 "$directory/kernel"
     "$here/make_initramfs.sh" "$directory/kernel/root" "$directory/vmlinuz" "$directory/initrd.img" \
         "$here/debian_init" sd_mod ata_piix crc32c_generic ext4
-    rm -rf "$root/lib/modules"
+    rm -rf "$root/lib/modules" "$root/boot"
     mv "$directory/kernel/root/lib/modules" "$root/lib/modules"
+    mv "$directory/kernel/root/boot" "$root/boot"
     rm -rf "$directory/kernel/root"
+}
+
+# As an administrator sets up Debian for an iSCSI root (open-iscsi's README.Debian): the initramfs takes target and
+# address from the firmware's table.
+make_iscsi_initramfs() {
+    version=$(basename "$root"/lib/modules/*)
+    echo ISCSI_AUTO=true > "$root/etc/iscsi/iscsi.initramfs"
+    echo 'InitiatorName=iqn.2026-11.io.lodge:guest' > "$root/etc/iscsi/initiatorname.iscsi"
+    sed -i 's/^MODULES=.*/MODULES=most/' "$root/etc/initramfs-tools/initramfs.conf"
+    chroot "$root" update-initramfs -c -k "$version" > "$directory/initramfs.log" 2>&1 ||
+        { tail -n 20 "$directory/initramfs.log" >&2; exit 1; }
+    mv "$root/boot/initrd.img-$version" "$directory/netboot.img"
+}
+
+# make_vhd MODE INITRAMFS NAME
+make_vhd() {
+    "$here/make_disk.sh" "$directory/vmlinuz" "$2" "$1" "$directory/$3.raw" "$root" $root_mebibytes
+    rm -f "$directory/$3.vhd.new"
+    "$lodge" disk convert "$directory/$3.raw" "$directory/$3.vhd.new" --type dynamic
+    mv "$directory/$3.vhd.new" "$directory/$3.vhd"
+    rm -f "$directory/$3.raw"
 }
 
 echo "Making the Debian userland's disk (debootstrap: some minutes) ..."
@@ -143,10 +166,7 @@ rm -f "$directory/made"
 make_userland
 configure
 add_kernel
-"$here/make_disk.sh" "$directory/vmlinuz" "$directory/initrd.img" debian "$directory/debian.raw" \
-    "$root" $root_mebibytes
-rm -f "$directory/debian.vhd.new"
-"$lodge" disk convert "$directory/debian.raw" "$directory/debian.vhd.new" --type dynamic
-mv "$directory/debian.vhd.new" "$directory/debian.vhd"
-rm -f "$directory/debian.raw"
+make_iscsi_initramfs
+make_vhd debian "$directory/initrd.img" debian
+make_vhd netboot "$directory/netboot.img" netboot
 echo "$recipe" > "$directory/made"

@@ -3,8 +3,8 @@
 #
 # Usage: make_disk.sh KERNEL INITRAMFS MODE IMAGE [ROOT MEBIBYTES]
 #
-# MODE is what starts without a question: shell or auto (see init), screen (a shell on the VGA console), or debian (the
-# system on the second partition). The others can be chosen at syslinux's prompt. With ROOT there is a second partition,
+# MODE is what starts without a question: shell or auto (see init), screen (a shell on the VGA console), debian (the
+# system on the second partition), or netboot (the same, by an initramfs that Debian made for iSCSI). The others can be chosen at syslinux's prompt. With ROOT there is a second partition,
 # of that many mebibytes, with the folder's contents. Everything works on files, by offset: no loop devices, and no root
 # for all but the contents' owners.
 set -eu
@@ -58,7 +58,7 @@ write_mbr() {
 
 write_configuration() {
     case $mode in
-        shell | auto | screen | debian) ;;
+        shell | auto | screen | debian | netboot) ;;
         *) echo "make_disk.sh: unknown mode $mode" >&2; exit 2 ;;
     esac
     cat > "$work/syslinux.cfg" << END
@@ -82,6 +82,10 @@ LABEL debian
   KERNEL vmlinuz
   INITRD initrd.img
   APPEND console=tty0 console=ttyS0,115200 panic=-1
+LABEL netboot
+  KERNEL vmlinuz
+  INITRD initrd.img
+  APPEND root=LABEL=lodge-root rw iscsi_auto console=tty0 console=ttyS0,115200 panic=-1
 END
 }
 

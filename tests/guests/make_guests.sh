@@ -18,6 +18,7 @@
 #   amd64/boot.iso                          a CD that boots the same by isolinux, with a file of numbers on it
 #   amd64/diskette-1440.img, -2880.img      diskettes that boot "hello from the boot sector" by syslinux
 #   amd64/diskette.iso                      a CD that boots as the first of them does, by emulation of a diskette
+#   amd64/netboot.raw                       a disk to boot over iSCSI (see make_netboot.sh)
 #   demo.vhd                                a copy of shell.vhd to write to: the demo's disk
 # The VHDs are made only with --lodge.
 set -eu
@@ -42,7 +43,7 @@ flock 9
 
 # What the images depend on besides the packages: these scripts.
 recipe=$(cd "$here" && cat fetch_packages.sh init make_disk.sh make_guests.sh make_initramfs.sh make_network.sh \
-    add_to_initramfs.sh network.sh udhcpc.sh make_media.sh block_io.c ../../roms/boot_sectors/hello.asm |
+    add_to_initramfs.sh network.sh udhcpc.sh make_media.sh make_netboot.sh netboot_init netboot_rc block_io.c ../../roms/boot_sectors/hello.asm |
     sha256sum | cut -d ' ' -f 1)
 
 # make_raw_images GUEST
@@ -66,8 +67,9 @@ make_raw_images() {
     if [ "$1" = amd64 ]; then
         cc -O2 -static -o "$directory/block_io" "$here/block_io.c"
         "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/plain.img" "$here/init" \
-            sd_mod ata_piix sr_mod isofs floppy
+            sd_mod ata_piix sr_mod isofs floppy sym53c8xx
         "$here/make_media.sh" "$directory"
+        "$here/make_netboot.sh" "$directory/root" "$directory/netboot" "$directory/netboot.raw"
     fi
     rm -rf "$directory/root"
     for mode in shell auto screen; do

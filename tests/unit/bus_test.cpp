@@ -149,8 +149,8 @@ TEST_CASE("bus: the claims are visited in order") {
     const auto high = f.claim(0x300, 4, "high", f.first);
     const auto low = f.claim(0x20, 2, "low", f.second);
     std::vector<std::string> seen;
-    f.bus.visit([&](u64 base, u64 size, const std::string& name) {
-        seen.push_back(name + " " + std::to_string(base) + "+" + std::to_string(size));
+    f.bus.visit([&](const BusClaim& claim) {
+        seen.push_back(std::string(claim.name) + " " + std::to_string(claim.base) + "+" + std::to_string(claim.size));
     });
     CHECK(seen == std::vector<std::string>{"low 32+2", "high 768+4"});
 }

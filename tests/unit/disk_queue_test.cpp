@@ -146,6 +146,75 @@ TEST_CASE("disk queue, virtual clock: on a full host disk the CPU thread waits")
     CHECK(bench.disk.content[1][0] == 0x11);
 }
 
+TEST_CASE("disk queue: a machine that waits for room can be saved, and the loaded one does what was not done") {
+    for (const ClockMode mode : {ClockMode::virtual_time, ClockMode::realtime}) {
+        Bench bench(mode);
+        bench.disk.failure = ErrorKind::no_space;
+        bench.disk.fail_writes = true;
+        bench.queue.submit(write_of(1, 0x11));
+        bench.queue.submit(write_of(2, 0x22));
+        bench.queue.cancel();
+        bench.queue.submit(write_of(2, 0x33));
+        bench.queue.submit(read_of(2, 1));
+        const auto saved = bench.save();
+        bench.inputs.abandon();
+
+        Bench other(mode);
+        REQUIRE(other.load(saved));
+        if (mode == ClockMode::virtual_time) {
+            for (int i = 1; i <= 2; ++i) other.run_until(i * kNanosecondsPerSecond);
+        } else {
+            other.wait_for_completions(2);
+        }
+        CHECK(other.disk.content[1][0] == 0x11);
+        REQUIRE(other.completions.size() == 2);
+        CHECK(other.completions[0].operation == DiskOperation::write);
+        CHECK(other.completions[1].data[0] == 0x33);
+        CHECK(other.queue.submit(read_of(0, 1)) == 5);
+    }
+}
+
+TEST_CASE("disk queue: what the host has in memory is read at once, if nothing is ahead of it") {
+    for (const ClockMode mode : {ClockMode::virtual_time, ClockMode::realtime}) {
+        Bench bench(mode);
+        bench.disk.number_sectors(0, 16);
+        bench.disk.knows_patience = true;
+        const auto complete = [&](size_t count) {
+            if (mode == ClockMode::virtual_time) bench.run_until(count * kNanosecondsPerSecond);
+            if (mode == ClockMode::realtime) bench.wait_for_completions(count);
+            REQUIRE(bench.completions.size() == count);
+            CHECK(bench.completions.back().status == DiskStatus::ok);
+        };
+        bench.queue.submit(read_of(7, 1));
+        CHECK(bench.completions.empty());
+        CHECK(bench.disk.reader.load() == std::this_thread::get_id());
+        complete(1);
+        CHECK(load<u64>(bench.completions[0].data.data()) == 7);
+
+        bench.disk.cold = true;
+        bench.queue.submit(read_of(8, 1));
+        complete(2);
+        CHECK(bench.disk.reader.load() != std::this_thread::get_id());
+        CHECK(load<u64>(bench.completions[1].data.data()) == 8);
+
+        bench.disk.cold = false;
+        bench.disk.delay_milliseconds = 20;
+        bench.queue.submit(write_of(9, 0x99));
+        bench.queue.submit(read_of(9, 1));
+        if (mode == ClockMode::virtual_time) bench.run_until(2 * kNanosecondsPerSecond + DiskQueue::kLatency * 2);
+        complete(4);
+        CHECK(bench.disk.reader.load() != std::this_thread::get_id());
+        CHECK(bench.completions[3].data[0] == 0x99);
+
+        bench.disk.fail_reads = true;
+        bench.disk.delay_milliseconds = 0;
+        bench.queue.submit(read_of(0, 1));
+        if (mode == ClockMode::virtual_time) bench.run_until(10 * kNanosecondsPerSecond);
+        if (mode == ClockMode::realtime) bench.wait_for_completions(5);
+        CHECK(bench.completions.back().status == DiskStatus::failed);
+    }
+}
+
 TEST_CASE("disk queue: nobody waits for room when the run is to end, or the queue goes") {
     for (const ClockMode mode : {ClockMode::virtual_time, ClockMode::realtime}) {
         Bench bench(mode);

@@ -24,8 +24,15 @@ class MemoryDisk final : public BlockDevice {
     bool read_only() const override { return write_protected; }
     std::string describe() const override { return "memory disk"; }
 
+    bool set_patience(Patience patience) override {
+        if (patience == Patience::none && !knows_patience) return false;
+        patience_ = patience;
+        return true;
+    }
     Result<void> read(u64 offset, std::span<u8> into) override {
+        if (patience_ == Patience::none && cold) return Error{ErrorKind::would_wait, {}};
         LODGE_TRY(begin(offset, into.size(), fail_reads));
+        reader = std::this_thread::get_id();
         for (size_t at = 0; at < into.size(); at += kSectorSize) {
             const auto found = content.find((offset + at) / kSectorSize);
             if (found == content.end()) {
@@ -62,6 +69,9 @@ class MemoryDisk final : public BlockDevice {
     }
 
     bool write_protected = false;
+    bool knows_patience = false;
+    bool cold = false;  // every read would have to wait
+    std::atomic<std::thread::id> reader;
     std::atomic<bool> fail_reads = false;
     std::atomic<bool> fail_writes = false;
     std::atomic<bool> fail_flushes = false;
@@ -81,6 +91,7 @@ class MemoryDisk final : public BlockDevice {
     }
 
     u64 sectors_;
+    Patience patience_ = Patience::wait;
 };
 
 class NoControl final : public MachineControl {

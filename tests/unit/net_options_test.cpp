@@ -51,7 +51,8 @@ TEST_CASE("--net") {
 
 TEST_CASE("which card goes to which network") {
     RunConfig config;
-    CHECK(plan_network_cards(config)->empty());
+    REQUIRE(plan_network_cards(config)->size() == 1);
+    CHECK((*plan_network_cards(config))[0].net.kind == NetKind::user);
     config.nics = {"e1000", "e1000,mac=52:54:00:00:00:09"};
     config.nets = {"tap=a"};
     auto cards = *plan_network_cards(config);
@@ -70,10 +71,6 @@ TEST_CASE("which card goes to which network") {
     CHECK(plan_network_cards(config)->empty());
     config.nets = {"user"};
     CHECK(!plan_network_cards(config));
-    config.nics = {};
-    config.nets = {};
-    config.boot = "network";
-    CHECK(plan_network_cards(config)->size() == 1);
     config.nics.assign(9, "e1000");
     CHECK(!plan_network_cards(config));
 }
@@ -92,4 +89,27 @@ TEST_CASE("a machine's own address follows its name") {
 }
 
 }  // namespace
+
+TEST_CASE("--vdisk-server") {
+    const std::string query = "/boot.ipxe?mac=${netX/mac:hexhyp}&uuid=${uuid}";
+    CHECK(*boot_script_url("127.0.0.1:8080") == "http://10.0.2.2:8080" + query);
+    CHECK(*boot_script_url("localhost:1") == "http://10.0.2.2:1" + query);
+    CHECK(*boot_script_url("[::1]:8080") == "http://10.0.2.2:8080" + query);
+    CHECK(*boot_script_url("vdisks.example.org:80") == "http://vdisks.example.org:80" + query);
+    CHECK(*boot_script_url("[2001:db8::1]:80") == "http://[2001:db8::1]:80" + query);
+    for (const char* bad : {"", "host", "host:", ":80", "host:0", "host:65536", "http://host:80", "2001:db8::1:80"})
+        CHECK_MESSAGE(!boot_script_url(bad), bad);
+
+    RunConfig config;
+    config.vdisk_server = "192.0.2.7:8080";
+    const auto cards = plan_network_cards(config);
+    REQUIRE(cards);
+    REQUIRE(cards->size() == 1);
+    CHECK((*cards)[0].net.user.dhcp.ipxe_boot_file == "http://192.0.2.7:8080" + query);
+    CHECK(first_boot_source(config) == "network");
+    config.boot = "disk";
+    config.nets = {"tap=lodge0"};
+    CHECK(!plan_network_cards(config));
+}
+
 }  // namespace lodge

@@ -43,6 +43,25 @@ TEST_CASE("scheduler: by time, then in order of scheduling; lateness is told") {
     CHECK(f.scheduler.next() == kNever);
 }
 
+TEST_CASE("scheduler: events of the host come last and leave no trace in the state") {
+    Fixture f;
+    const auto saved = [&] {
+        StateIo io;
+        f.scheduler.state(io);
+        return io.take();
+    };
+    Event host(
+        f.scheduler, "host", [&](u64) { f.ran.push_back("host"); }, Event::Of::host);
+    Event a = f.event("a");
+    const auto before = saved();
+    host.schedule_at(100);
+    CHECK(saved() == before);
+    a.schedule_at(100);
+    CHECK(saved() != before);
+    f.run_at(100);
+    CHECK(f.ran == Ran{"a+0", "host"});
+}
+
 TEST_CASE("scheduler: a schedule replaces the one before; cancelling is for good") {
     Fixture f;
     Event a = f.event("a"), b = f.event("b");
