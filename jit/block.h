@@ -94,6 +94,9 @@ struct Block {
     u32 size = 0;    // of the code
     u32 region = 0;  // of code memory
     u8* code = nullptr;
+    // The IPs that the jump cache has had it for: none, this one, or several.
+    enum class JumpIps : u8 { none, one, several } jump_ips = JumpIps::none;
+    u64 jump_ip = 0;
     u8* outdated = nullptr;   // leaves for the block's own IP, instead of the block once that is dropped
     u32 hot_size = 0;         // of the code without what lies behind for the rarer cases
     std::vector<u32> starts;  // where each instruction's code begins

@@ -9,7 +9,7 @@ namespace lodge::jit {
 class Translator;
 
 // The table of indirect targets, looked up by translated code too.
-constexpr unsigned kJumpEntries = 16384;
+constexpr unsigned kJumpEntries = 32768;
 constexpr unsigned kJumpEntryBytes = 32;
 constexpr unsigned kJumpHashShift = 9;
 inline unsigned jump_index(u64 ip) {

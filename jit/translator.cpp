@@ -45,11 +45,11 @@ bool goes_on_behind(const Insn& insn) {
     return conditional && static_cast<i64>(insn.immediate) > 0;
 }
 
-// `backing`: where `code` begins.
-std::vector<Insn> decode_block(std::span<const u8> code, u64 backing, u32 mode, const Cpu& cpu) {
+// Into `insns`. `backing`: where `code` begins.
+void decode_block(std::span<const u8> code, u64 backing, u32 mode, const Cpu& cpu, std::vector<Insn>& insns) {
     const CpuModel& model = cpu.model();
     const auto size = static_cast<CodeSize>(mode & kModeCodeSize);
-    std::vector<Insn> insns;
+    insns.clear();
     size_t offset = 0;
     while (insns.size() < kMostInBlock) {
         Insn insn;
@@ -61,7 +61,6 @@ std::vector<Insn> decode_block(std::span<const u8> code, u64 backing, u32 mode, 
         if (cpu.code_is_marked(backing + offset)) break;
         if (Emitter::ends_translation(insn) && !goes_on_behind(insn)) break;
     }
-    return insns;
 }
 
 // What the assembler refused.
@@ -146,12 +145,14 @@ u64 Translator::epoch() const {
 ExitReason Translator::run(u64 instructions) {
     end_ = cpu_.state.retired + instructions;
     wanted_ = nullptr;
+    cold_before_ = nullptr;
     ++rounds_;
     bool spent = false;  // translated code has run, and it may be the budget that has ended it
     for (;;) {
         if (cpu_.state.retired >= end_) return ExitReason::budget;
         if (const u32 attention = cpu_.attention.load(std::memory_order_relaxed)) [[unlikely]] {
             wanted_ = nullptr;
+            cold_before_ = nullptr;
             ExitReason exit;
             if (interpreter_.attend(attention, exit)) return exit;
             continue;
@@ -187,9 +188,10 @@ void Translator::interpret(Interpreter::Block* block) {
     if (!block || block->count > end_ - cpu_.state.retired) {
         ++counters_.steps;
         interpreter_.step();
+        cold_before_ = nullptr;
     } else {
         ++counters_.cold_blocks;
-        interpreter_.run_block(*block);
+        cold_before_ = interpreter_.run_block(*block) ? block : nullptr;
     }
 }
 
@@ -203,7 +205,7 @@ Block* Translator::find() {
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
     if (entry.ip == ip && is_good(entry, &Cpu::fetch_pointer)) return block_at(entry.code);
-    Interpreter::Block* cold = interpreter_.next_block(nullptr);
+    Interpreter::Block* cold = interpreter_.next_block(cold_before_);
     Block* block = nullptr;
     if (!cold) {
         block = find_crossing();
@@ -221,7 +223,12 @@ Block* Translator::find() {
     return block;
 }
 
-void Translator::fill_jump(u64 ip, const Block& block) {
+void Translator::fill_jump(u64 ip, Block& block) {
+    using JumpIps = Block::JumpIps;
+    const bool first = block.jump_ips == JumpIps::none;
+    if (first || (block.jump_ips == JumpIps::one && block.jump_ip != ip))
+        block.jump_ips = first ? JumpIps::one : JumpIps::several;
+    if (first) block.jump_ip = ip;
     u64 page_ip = ip - block.page_offset();
     if (!cpu_.code64()) page_ip &= 0xFFFFFFFF;
     jump_entry(ip) = {ip, cpu_.state.engine.epoch, page_ip, block.code};
@@ -260,7 +267,7 @@ const Translator::JumpEntry* Translator::known_jump(u64 ip) {
     const u8* code = cpu_.known_fetch_pointer(linear_of(ip));
     if (!code) return nullptr;
     const u64 backing = static_cast<u64>(code - cpu_.memory().backing().data());
-    const Block* block = blocks_.find(backing << kModeBits | mode_of(epoch));
+    Block* block = blocks_.find(backing << kModeBits | mode_of(epoch));
     if (!block || !is_at(*block, ip, kFetch)) return nullptr;
     fill_jump(ip, *block);
     return &entry;
@@ -319,6 +326,7 @@ void Translator::enter(Block& block) {
     ++counters_.entries;
     u8* state = reinterpret_cast<u8*>(&cpu_.state) + kStateBias;
     wanted_ = nullptr;
+    cold_before_ = nullptr;
     stubs_.enter(state, block.code);
     cpu_.state.retired = end_ - static_cast<u64>(engine.remaining);
     buried_.clear();
@@ -396,9 +404,9 @@ Block* Translator::find_or_translate(u64 backing) {
 
 Block* Translator::translate(u64 backing, u64 key, const Form& form) {
     const std::span<const u8> page = cpu_.memory().backing().subspan(backing, kPageSize - backing % kPageSize);
-    const auto insns = decode_block(page, backing, mode_of(key), cpu_);
-    if (insns.empty()) return nullptr;
-    return translate(insns, backing, key, Block::kInOnePage, form);
+    decode_block(page, backing, mode_of(key), cpu_, decoded_);
+    if (decoded_.empty()) return nullptr;
+    return translate(decoded_, backing, key, Block::kInOnePage, form);
 }
 
 EmitterContext Translator::emitter_context() const {
@@ -533,12 +541,11 @@ void Translator::use_window(u64 linear) {
     u64 host = windows_.find(space, page, backing);
     if (!host) {
         const u64 retired = end_ - static_cast<u64>(cpu_.state.engine.remaining);
-        if (mapped_views_ >= kFirstViews + retired / kInsnsPerView) return;
+        if (views_ >= kFirstViews + retired / kInsnsPerView) return;
         host = windows_.map(space, page, backing);
         if (!host) return;
-        ++mapped_views_;
+        ++views_;
     }
-    ++views_;
     tlb.set_alias(page, host);
 }
 
@@ -680,9 +687,16 @@ void Translator::drop(Block& block) {
     ++counters_.dropped_blocks;
 }
 
-// The jump cache may lead to the block's code for as long as it is there.
+// The jump cache may lead to the block's code for as long as it is there. Mostly from one entry, and code that has run
+// is dear to write to.
 void Translator::outdate(const Block& block) {
     constexpr u8 kJump = 0xE9;
+    if (block.jump_ips == Block::JumpIps::none) return;
+    if (block.jump_ips == Block::JumpIps::one) {
+        JumpEntry& entry = jump_entry(block.jump_ip);
+        if (entry.code == block.code) entry = kNoJump;
+        return;
+    }
     store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);
     store<u8>(memory_->writable(block.code), kJump);
     set_jump(block.code + 1, block.outdated);
@@ -763,7 +777,7 @@ std::vector<std::pair<std::string, u64>> Translator::statistics() const {
         {"hot blocks", counters_.hot_blocks},
         {"cell misses", counters_.cell_misses},
         {"cells given up", counters_.cells_given_up},
-        {"pages mapped in windows", mapped_views_},
+        {"pages mapped in windows", views_},
         {"links made", counters_.links},
         {"versions of blocks made", counters_.versions},
         {"entries into translated code", counters_.entries},

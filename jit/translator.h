@@ -129,7 +129,7 @@ class Translator final : public Executor, private CodeCache {
     bool is_at(const Block& block, u64 ip, Fetch fetch);
     bool lies_in_segment(const Block& block, u64 ip) const;
     u64 linear_of(u64 ip) const;
-    void fill_jump(u64 ip, const Block& block);
+    void fill_jump(u64 ip, Block& block);
     bool may_run_on() const;
     // The one instruction at state.ip, when it crosses a page; null: to be stepped.
     Block* find_crossing();
@@ -163,7 +163,7 @@ class Translator final : public Executor, private CodeCache {
     static constexpr u32 kMissesPerRun = 8;
     // Farther apart, two rounds that end at a block do not make it hot.
     static constexpr u64 kMostRoundsBetween = 100;
-    static constexpr u64 kWorth = 200, kRare = 5000;
+    static constexpr u64 kWorth = 400, kRare = 5000;
     static constexpr u8 kMostStrikes = 4;
     // Pages may be mapped in windows so often, and once more per so many instructions.
     static constexpr u64 kFirstViews = 4096, kInsnsPerView = 500000;
@@ -177,6 +177,9 @@ class Translator final : public Executor, private CodeCache {
     u64 rounds_ = 0;                              // calls of run()
     u64 end_ = 0;                                 // value of state.retired at which the budget is spent
     Link* wanted_ = nullptr;                      // the branch that was left through, if it can be linked
+    // The interpreter's block that has just run, whose links tell the next; null: something else has.
+    Interpreter::Block* cold_before_ = nullptr;
+    std::vector<Insn> decoded_;  // of the block being translated
     FlatMap<Block> blocks_;
     std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
     std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running
@@ -190,8 +193,7 @@ class Translator final : public Executor, private CodeCache {
     std::vector<AccessCell*> missing_;  // cells that miss too often, to be given up
     unsigned region_ = 0;
     Windows windows_;
-    u64 views_ = 0;  // that TLB entries were given, and those of them for which pages were mapped
-    u64 mapped_views_ = 0;
+    u64 views_ = 0;  // pages mapped in windows
     Counters counters_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> perf_map_{nullptr, &std::fclose};
     std::unique_ptr<JitDump> jit_dump_;
