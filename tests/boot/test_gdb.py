@@ -106,7 +106,7 @@ class RealMode(GdbTest):
         """The commands of debug/gdb/lodge.py; instructions are shown as the CPU's mode takes them."""
         guest = self.start("--disk", f"{self.sector('hello')},format=raw", "--serial", "null", "--clock", "virtual")
         output, values = self.gdb(HELPER)
-        self.assertIn("ljmp 0xf000:0xe05b", output)
+        self.assertIn("cmp dword ptr cs:[", output)
         self.assertIn("Breakpoint 1, 0x0000000000007c00", output)
         self.assertRegex(output, r"access of port 0x3F[8-F] \(com1 \w+\), written")
         self.assertEqual(values["linear"], "ffff0", output)
