@@ -62,6 +62,7 @@ void Debugger::observe(bool cpu, bool buses) {
 
 Result<u32> Debugger::add(StopPoint point) {
     LODGE_TRY(check(point.place));
+    if (points_.size() == kMostPoints) return Error{ErrorKind::usage, "too many stop points"};
     const u32 number = next_number_++;
     points_.emplace(number, std::move(point));
     if (running()) apply_points();
@@ -188,8 +189,8 @@ void Debugger::on_stop_position() {
 Result<void> Debugger::set_speed(u64 millipercent) {
     if (machine_.clock().mode() == ClockMode::virtual_time)
         return Error{ErrorKind::unsupported, "the virtual clock has no real speed"};
-    if (millipercent < 1 || millipercent > 100'000)
-        return Error{ErrorKind::usage, "a speed is more than 0 and at most 100 percent"};
+    if (millipercent < kSlowest || millipercent > kFullSpeed)
+        return Error{ErrorKind::usage, "a speed is 0.1 to 100 percent"};
     machine_.set_speed(millipercent);
     return {};
 }
@@ -332,7 +333,7 @@ void Debugger::on_interrupt_return() {
     if (following_ != Following::handler) return;
     const Context now = context();
     if (now.stack_pointer != before_.stack_pointer || now.code_selector != before_.code_selector ||
-        now.cr3 != before_.cr3)
+        now.page_table != before_.page_table)
         return;
     returned_ = true;
     cpu_.request_attention(kAttentionDebugger);
@@ -357,9 +358,12 @@ void Debugger::on_page_table_change() {
 
 Debugger::Context Debugger::context() const {
     const CpuState& state = cpu_.state;
-    Context context{state.retired,   cpu_.linear_ip(), 0,
-                    state.gpr[kRsp], state.cr3,        state.segment(Segment::cs).selector};
-    context.next_linear = context.linear;
+    Context context;
+    context.retired = state.retired;
+    context.linear = context.next_linear = cpu_.linear_ip();
+    context.stack_pointer = state.gpr[kRsp];
+    context.page_table = state.cr3 & ~kPageMask;  // a system may give the same tables another PCID
+    context.code_selector = state.segment(Segment::cs).selector;
     return context;
 }
 

@@ -51,7 +51,8 @@ class Debugger final : private CpuDebugger, private CpuObserver, private BusObse
     Machine& machine() { return machine_; }
 
     // --- Stop points; in force from the next instruction on.
-    // Its number, from 1 up, never used twice. ErrorKind::usage: an empty range.
+    // Its number, from 1 up, never used twice. ErrorKind::usage: an empty range, or more than kMostPoints.
+    static constexpr size_t kMostPoints = 10'000;
     Result<u32> add(StopPoint point);
     // False: there is none.
     bool remove(u32 number);
@@ -72,8 +73,9 @@ class Debugger final : private CpuDebugger, private CpuObserver, private BusObse
     // Why it stands; of a machine that runs, why it stood last.
     const Stop& last_stop() const { return stop_; }
 
-    // Guest time and CPU at this share of real speed from now on: 1 (a thousandth of a percent) to 100'000.
-    // ErrorKind::usage: another value; unsupported: the virtual clock has no real speed.
+    // Guest time and CPU at this share of real speed from now on, in thousandths of a percent. ErrorKind::usage: not
+    // kSlowest to kFullSpeed; unsupported: the virtual clock has no real speed.
+    static constexpr u64 kSlowest = 100, kFullSpeed = 100'000;
     Result<void> set_speed(u64 millipercent);
 
     void add_listener(Listener& listener) { listeners_.push_back(&listener); }
@@ -111,7 +113,7 @@ class Debugger final : private CpuDebugger, private CpuObserver, private BusObse
     };
     // Of the instruction that a step is about to execute.
     struct Context {
-        u64 retired = 0, linear = 0, next_linear = 0, stack_pointer = 0, cr3 = 0;
+        u64 retired = 0, linear = 0, next_linear = 0, stack_pointer = 0, page_table = 0;
         u16 code_selector = 0;
     };
     enum class Following : u8 { no, each, handler };

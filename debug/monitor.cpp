@@ -188,7 +188,7 @@ void Monitor::add_running() {
             out(std::string(kNames[static_cast<size_t>(debugger_.manners.faults)]) + "\n");
             return true;
         });
-    add("speed", "[PERCENT]", "slow motion: 0.001 to 100", [this](const Words& words, const Output& out) {
+    add("speed", "[PERCENT]", "slow motion: 0.1 to 100", [this](const Words& words, const Output& out) {
         if (words.size() > 1) return false;
         if (words.size() == 1) {
             double percent = 0;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/interp/x87.h"
 #include "debug/inspector.h"
 
 namespace lodge::debug {
@@ -127,6 +128,18 @@ bool set_full_tags(FpuState& fpu, u16 tags) {
     return true;
 }
 
+// As FLDCW and FLDENV do: an unmasked exception that is pending shows.
+bool set_control_word(FpuState& fpu, u16 value) {
+    x87::set_control(fpu, value);
+    x87::update_summary(fpu);
+    return true;
+}
+bool set_status_word(FpuState& fpu, u16 value) {
+    fpu.status = value;
+    x87::update_summary(fpu);
+    return true;
+}
+
 bool set_mxcsr(Cpu& cpu, u32 value) {
     if (value & ~kMxcsrMask) return false;
     cpu.state.fpu.mxcsr = value;
@@ -189,7 +202,8 @@ constexpr Row kRows[] = {
     CONTROL(efer),
     DEBUG(0), DEBUG(1), DEBUG(2), DEBUG(3), DEBUG(6), DEBUG(7),
     ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7),
-    FPU("fctrl", control, u16), FPU("fstat", status, u16),
+    {{"fctrl", RegisterGroup::x87, 32, true}, GET(cpu.state.fpu.control), SET(set_control_word(cpu.state.fpu, static_cast<u16>(value)))},
+    {{"fstat", RegisterGroup::x87, 32, true}, GET(cpu.state.fpu.status), SET(set_status_word(cpu.state.fpu, static_cast<u16>(value)))},
     {{"ftag", RegisterGroup::x87, 32, true}, GET(full_tags(cpu.state.fpu)), SET(set_full_tags(cpu.state.fpu, static_cast<u16>(value)))},
     FPU("fiseg", instruction_selector, u16), FPU("fioff", instruction, u32),
     FPU("foseg", data_selector, u16), FPU("fooff", data, u32), FPU("fop", opcode, u16),
@@ -239,8 +253,10 @@ Result<void> write_register(Cpu& cpu, const RegisterName& which, const RegisterB
     const Row& row = row_of(which);
     const std::string name(which.name);
     if (!row.set) return Error{ErrorKind::guest, name + " cannot be written"};
+    const u64 fault_address = cpu.state.cr2;
     if (row.set(cpu, value)) return {};
     cpu.forget_fault();
+    cpu.state.cr2 = fault_address;
     return Error{ErrorKind::guest, "the CPU refuses that value for " + name + " in this mode"};
 }
 

@@ -25,7 +25,7 @@ PERMITTED = {
     "net": ["core/base", "core:clock.h", "core:input_queue.h", "core:scheduler.h", "devices:ethernet.h",
             "devices:ports.h"],
     "roms": ["core/base"],
-    "debug": ["core", "core/base", "core/cpu", "core/decode", "core/memory", "devices"],
+    "debug": ["core", "core/base", "core/cpu", "core/decode", "core/interp", "core/memory", "devices"],
     "frontend": ["core", "core/base", "core/cpu", "core/decode", "core/interp", "core/memory", "debug", "devices", "disks",
                  "disks/server", "jit", "net", "roms"],
 }

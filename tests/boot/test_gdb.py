@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """lodge under Debian's gdb: the firmware and a boot sector in real mode, Linux for amd64 and i386, on both engines."""
+import pathlib
 import re
 import subprocess
 import time
@@ -9,7 +10,9 @@ from gdb_client import GdbClient
 from harness import BOOT_SECONDS, GUESTS, HEADLESS, STEP_SECONDS, BootTest, Guest, lodge
 from symbols import parse_kallsyms, write_elf
 
-ADD_TO_INITRAMFS = __file__.rsplit("/", 2)[0] + "/guests/add_to_initramfs.sh"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HELPER_FILE = ROOT / "debug/gdb/lodge.py"
+ADD_TO_INITRAMFS = ROOT / "tests/guests/add_to_initramfs.sh"
 APPEND = "console=ttyS0 panic=-1 quiet nokaslr"
 WANTED = ("start_kernel e1000_probe e1000_intr e1000_open jiffies __common_interrupt common_interrupt schedule "
           "asm_common_interrupt panic").split()
@@ -99,8 +102,34 @@ class RealMode(GdbTest):
                 guest.process.kill()
         self.assertEqual(positions[0], positions[1])
 
+    def test_helper(self):
+        """The commands of debug/gdb/lodge.py; instructions are shown as the CPU's mode takes them."""
+        guest = self.start("--disk", f"{self.sector('hello')},format=raw", "--serial", "null", "--clock", "virtual")
+        output, values = self.gdb(HELPER)
+        self.assertIn("cmp dword ptr cs:[", output)
+        self.assertIn("Breakpoint 1, 0x0000000000007c00", output)
+        self.assertRegex(output, r"access of port 0x3F[8-F] \(com1 \w+\), written")
+        self.assertEqual(values["linear"], "ffff0", output)
+        self.assertIn("55 AA", output)
+        self.assertIn("=> %016X" % int(values["until"], 16), output)
+        guest.wait()
 
-class Kernel(GdbTest):
+
+HELPER = f"""
+source {HELPER_FILE}
+stepi
+lodge-break 0000:7c00
+continue
+lodge-until device
+printf "@until %lx\\n", $pc
+printf "@linear %lx\\n", $linear("f000:fff0")
+lodge-x 0000:7dfe 2
+lodge speed
+monitor quit
+"""
+
+
+class KernelTest(GdbTest):
     """Debian's kernel with symbols of its own /proc/kallsyms, at the addresses where it lies without KASLR."""
 
     def initramfs(self, arch, script):
@@ -138,6 +167,8 @@ class Kernel(GdbTest):
         self.assertIn(b"LODGE-LINK 1", guest.output, output)
         return output, values
 
+
+class Kernel(KernelTest):
     def test_amd64(self):
         """Break in a driver's probe, watch a variable, step through an interrupt, print a device's registers, let go."""
         elf = self.symbols("amd64")
@@ -265,6 +296,7 @@ class Connection(GdbTest):
         """Interrupt, detach, kill, a lost connection and a new one: the guest lives through all but `monitor quit`."""
         guest, client = self.start_loop()
         self.assertTrue(client.ask(b"?").startswith(b"T02"))
+        self.assertEqual(client.monitor("speed 50"), "50.000 %\n")
         client.go_on()
         time.sleep(0.5)
         self.assertTrue(client.interrupt().startswith(b"T02"))
@@ -308,7 +340,7 @@ class Connection(GdbTest):
         self.assertIsNone(guest.process.poll())
 
 
-class Pause(Kernel):
+class Pause(KernelTest):
     def pause(self, seconds):
         options = self.options("amd64", "", clock="realtime")
         options[options.index(APPEND)] += " watchdog_thresh=1 rcupdate.rcu_cpu_stall_timeout=3"
