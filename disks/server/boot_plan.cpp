@@ -18,8 +18,8 @@ std::string why_nothing(bool known, const Settings& settings) {
         return "This computer is recorded now, but no vDisk is assigned to it. Ask the administrator for one.";
     if (known) return "No vDisk is assigned to this computer. Ask the administrator for one.";
     if (settings.unknown_clients == UnknownClients::fallback)
-        return "This computer is not known to the server, which has no default vDisk.";
-    return "This computer is not known to the server. Ask the administrator to add it.";
+        return "The server does not know this computer, and has no default vDisk.";
+    return "The server does not know this computer. Ask the administrator to add it.";
 }
 
 std::vector<BootChoice> choices_of(const std::vector<Assignment>& allowed, const std::string& mac,

@@ -122,7 +122,7 @@ TEST_CASE("unknown clients: each policy") {
     SUBCASE("refuse") {
         const std::string script = fixture.ask(kStrangerMac);
         check_script(script);
-        CHECK(has(script, "This computer is not known to the server."));
+        CHECK(has(script, "The server does not know this computer."));
         CHECK(has(script, "MAC address 52:54:00:00:00:01"));
         // Asking again and again is one line in the log.
         const auto lines = must(fixture.store->log(0, 100)).size();
@@ -141,7 +141,7 @@ TEST_CASE("unknown clients: each policy") {
     }
     SUBCASE("the default vDisk, but there is none") {
         fixture.set_policy(UnknownClients::fallback);
-        CHECK(has(fixture.ask(kStrangerMac), "which has no default vDisk"));
+        CHECK(has(fixture.ask(kStrangerMac), "and has no default vDisk"));
     }
     SUBCASE("register") {
         fixture.set_policy(UnknownClients::take_down);
