@@ -1,6 +1,7 @@
 // One translated run of instructions, and the direct branches that lead out of it.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -93,14 +94,16 @@ struct Block {
     u32 size = 0;    // of the code
     u32 region = 0;  // of code memory
     u8* code = nullptr;
+    u8* outdated = nullptr;   // leaves for the block's own IP, instead of the block once that is dropped
     u32 hot_size = 0;         // of the code without what lies behind for the rarer cases
     std::vector<u32> starts;  // where each instruction's code begins
-    std::unique_ptr<Fallback[]> fallbacks;
+    std::deque<Fallback> fallbacks;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<Link*> incoming;
 
     Tier tier;
     u32 samples = 0;  // times it was found to be running
+    u64 sampled = 0;  // the round of the last time
     std::vector<CellUse> cells;
 
     static constexpr u64 kInOnePage = ~u64{0};

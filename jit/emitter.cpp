@@ -82,7 +82,9 @@ Emitter::Emitter(x86::Assembler& assembler, const EmitterContext& context, Block
             faults[i] = !native_[i] || may_leave(insns[i], plan_.is_safe(i, insns[i].has_memory()));
         flags_of_ = analyse_flags(insns, native_, faults);
     }
-    block_.fallbacks = std::make_unique<Fallback[]>(insns.size());
+    fallbacks_.resize(insns.size());
+    block_.starts.reserve(insns.size());
+    cold_.reserve(insns.size());
     plan_fpu();
 }
 
@@ -152,8 +154,9 @@ bool Emitter::translate(const Insn& insn) {
 }
 
 Fallback& Emitter::fallback_for(size_t index) {
-    Fallback& fallback = block_.fallbacks[index];
-    if (fallback.count) return fallback;
+    if (fallbacks_[index]) return *fallbacks_[index];
+    Fallback& fallback = block_.fallbacks.emplace_back();
+    fallbacks_[index] = &fallback;
     fallback.insn[0] = insns_[index];
     place_sentinel(fallback.insn[1], insns_[index]);
     fallback.may_change_mode = may_change_mode(insns_[index]);
@@ -242,12 +245,14 @@ void Emitter::emit_spent() {
         emit_save();
     }
     a_.add(LODGE_STATE(engine.remaining, 8), imm(block_.count));
+    block_.outdated = reinterpret_cast<u8*>(a_.offset());
     load_ip(kTemp0, static_cast<i64>(block_.page_offset()));
     a_.mov(LODGE_STATE(ip, 8), kTemp0);
     a_.jmp(imm(reinterpret_cast<u64>(context_.stubs->leave)));
 }
 
 void Emitter::finish() {
+    block_.outdated = block_.code + reinterpret_cast<u64>(block_.outdated);
     for (const auto& link : block_.links) {
         for (u8** at : {&link->jump, &link->onward, &link->saving, &link->unlinked})
             *at = block_.code + reinterpret_cast<u64>(*at);

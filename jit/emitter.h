@@ -365,6 +365,7 @@ class Emitter {
     Flags flags_ = Flags::memory;
     FlagRecipe recipe_;
     std::vector<Cold> cold_;
+    std::vector<Fallback*> fallbacks_;  // by instruction; null: none yet
     std::vector<Side> sides_;
     std::vector<Exit> exits_;
     std::vector<StackMiss> stack_misses_;

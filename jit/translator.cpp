@@ -98,6 +98,7 @@ Translator::Translator(Cpu& cpu, const Options& options, std::unique_ptr<CodeMem
       interpreter_(cpu),
       memory_(std::move(memory)),
       stubs_(make_stubs(*memory_, cpu.tlb())),
+      holder_(std::make_unique<asmjit::CodeHolder>()),
       jumps_(kJumpEntries, kNoJump),
       crossings_(kCrossings),
       free_(memory_->begin() + aligned(stubs_.bytes)),
@@ -145,6 +146,7 @@ u64 Translator::epoch() const {
 ExitReason Translator::run(u64 instructions) {
     end_ = cpu_.state.retired + instructions;
     wanted_ = nullptr;
+    ++rounds_;
     bool spent = false;  // translated code has run, and it may be the budget that has ended it
     for (;;) {
         if (cpu_.state.retired >= end_) return ExitReason::budget;
@@ -200,8 +202,7 @@ Block* Translator::find() {
     }
     cpu_.state.engine.epoch = epoch();
     JumpEntry& entry = jump_entry(ip);
-    if (entry.ip == ip && (entry.epoch == cpu_.state.engine.epoch || still_good(entry, &Cpu::fetch_pointer)))
-        return block_at(entry.code);
+    if (entry.ip == ip && is_good(entry, &Cpu::fetch_pointer)) return block_at(entry.code);
     Interpreter::Block* cold = interpreter_.next_block(nullptr);
     Block* block = nullptr;
     if (!cold) {
@@ -238,12 +239,14 @@ bool Translator::is_at(const Block& block, u64 ip, Fetch fetch) {
     return !block.crosses() || (cpu_.*fetch)(next_page(linear)) == memory + block.second_page * kPageSize;
 }
 
-// An entry of another epoch whose block is still what lies at its IP is brought into this epoch.
-bool Translator::still_good(JumpEntry& entry, Fetch fetch) {
+// Whether the entry's block lies at its IP. If it is of another epoch it is brought into this one.
+bool Translator::is_good(JumpEntry& entry, Fetch fetch) {
     const u64 epoch = cpu_.state.engine.epoch;
-    if (mode_of(entry.epoch) != mode_of(epoch)) return false;
+    if (!entry.code) return false;
     const Block* block = block_at(entry.code);
-    if (!block || !is_at(*block, entry.ip, fetch)) return false;
+    if (!block) return false;
+    if (entry.epoch == epoch) return true;
+    if (mode_of(entry.epoch) != mode_of(epoch) || !is_at(*block, entry.ip, fetch)) return false;
     entry.epoch = epoch;
     return true;
 }
@@ -253,7 +256,7 @@ const Translator::JumpEntry* Translator::known_jump(u64 ip) {
     JumpEntry& entry = jump_entry(ip);
     const u64 epoch = cpu_.state.engine.epoch;
     constexpr Fetch kFetch = &Cpu::known_fetch_pointer;
-    if (entry.ip == ip && (entry.epoch == epoch || still_good(entry, kFetch))) return &entry;
+    if (entry.ip == ip && is_good(entry, kFetch)) return &entry;
     const u8* code = cpu_.known_fetch_pointer(linear_of(ip));
     if (!code) return nullptr;
     const u64 backing = static_cast<u64>(code - cpu_.memory().backing().data());
@@ -294,7 +297,6 @@ Block* Translator::find_crossing() {
     if (block) {
         remove_from_pages(*block);
         drop(*block);
-        cpu_.next_fetch_epoch();
         stepped = 0;
     }
     if (++stepped < std::min<u32>(kHotCrossing, options_.hot)) return nullptr;
@@ -455,7 +457,9 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     EmitterContext context = emitter_context();
     context.cells = std::span(cells, kCellsPerRegion).subspan(cells_used_[region_]);
 
-    asmjit::CodeHolder code;
+    // The holder keeps its memory from block to block.
+    asmjit::CodeHolder& code = *holder_;
+    code.reset(asmjit::ResetPolicy::kSoft);
     code.init(asmjit::Environment::host(), reinterpret_cast<u64>(block.code));
     EmissionErrors errors;
     code.setErrorHandler(&errors);
@@ -463,6 +467,7 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
     Emitter emitter(assembler, context, block, insns, mode_of(block.key));
     emitter.emit();
     emitter.finish();
+    code.setErrorHandler(nullptr);
     if (errors.seen()) {
         ++counters_.refused_blocks;
         cpu_.log().write(LogChannel::cpu, LogLevel::warning,
@@ -481,17 +486,17 @@ bool Translator::emit(Block& block, std::span<const Insn> insns) {
 // --- Hot blocks
 
 void Translator::sample(Block& block) {
-    if (block.tier.hot || block.crosses() || ++block.samples != options_.samples) return;
+    if (block.tier.hot || block.crosses()) return;
+    if (rounds_ - block.sampled > kMostRoundsBetween) block.samples = 0;
+    block.sampled = rounds_;
+    if (++block.samples != options_.samples) return;
     if (mode_of(block.key) & kModeUser) translate_again(block, {.hot = true});
 }
 
-// What leads to the block's old code, in the jump cache too, is outdated.
 void Translator::translate_again(Block& block, const Tier& tier) {
     const u64 backing = block.backing, key = block.key;
     remove_from_pages(block);
     drop(block);
-    cpu_.next_fetch_epoch();
-    cpu_.state.engine.epoch = epoch();
     translate(backing, key, {.tier = tier});
 }
 
@@ -501,6 +506,8 @@ size_t Translator::number_of(const AccessCell& cell) const {
 
 bool Translator::refill(AccessCell& cell, u64 linear) {
     ++counters_.cell_misses;
+    ++cell.misses;
+    if (cell.span <= kPageSize && cell.misses % kMissesPerRun != 0) return cpu_.tlb().fill_cell_by_page(cell, linear);
     const u64 tag = cell.tag, span = cell.span;
     if (cell.windowed) {
         use_window(linear);
@@ -508,7 +515,10 @@ bool Translator::refill(AccessCell& cell, u64 linear) {
     }
     const bool filled = cpu_.tlb().fill_cell(cell, linear);
     const bool has_grown = filled && span && tag - cell.tag < cell.span;
-    if (!has_grown && ++cell.misses == kMissesAtOnce) look_at_misses(cell);
+    if (has_grown)
+        --cell.misses;
+    else if (cell.misses >= kMissesAtOnce)
+        look_at_misses(cell);
     return filled;
 }
 
@@ -663,11 +673,19 @@ void Translator::drop(Block& block) {
     for (const auto& link : block.links)
         if (link->to) unlink(*link);
     if (wanted_ && wanted_->from == &block) wanted_ = nullptr;
-    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);  // for still_good()
+    if (!block.general) outdate(block);
     for (const CellUse& use : block.cells) cell_owners_[number_of(*use.cell)] = nullptr;
     std::erase(regions_[block.region], &block);
     bury(block);
     ++counters_.dropped_blocks;
+}
+
+// The jump cache may lead to the block's code for as long as it is there.
+void Translator::outdate(const Block& block) {
+    constexpr u8 kJump = 0xE9;
+    store<Block*>(memory_->writable(block.code - kHeaderBytes), nullptr);
+    store<u8>(memory_->writable(block.code), kJump);
+    set_jump(block.code + 1, block.outdated);
 }
 
 void Translator::bury(Block& block) {
@@ -686,19 +704,15 @@ void Translator::drop_code(u64 backing_page, unsigned offset, unsigned length) {
     interpreter_.drop_code(backing_page, offset, length);
     const auto found = pages_.find(backing_page);
     if (found == pages_.end()) return;
-    bool dropped = false;
     for (Block* block : std::vector<Block*>(found->second)) {
         const Extent extent = extent_in(*block, backing_page);
         if (extent.offset < offset + length && offset < extent.offset + extent.length) {
             remove_from_pages(*block);
             drop(*block);
-            dropped = true;
         } else {
             cpu_.memory().mark_code(backing_page, extent.offset, extent.length);
         }
     }
-    // What the interpreter has not dropped does not change the epoch, in which jumps to the block would stay good.
-    if (dropped) cpu_.next_fetch_epoch();
     if (found->second.empty()) pages_.erase(found);
 }
 
@@ -727,8 +741,6 @@ void Translator::evict_region(unsigned region) {
     buried_.clear();
     cpu_.forget_cells();
     cells_used_[region] = 0;
-    cpu_.next_fetch_epoch();
-    cpu_.state.engine.epoch = epoch();
 }
 
 // --- Statistics

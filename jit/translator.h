@@ -14,6 +14,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <asmjit/core.h>
+
 #include "core/base/flat_map.h"
 #include "core/base/result.h"
 #include "core/cpu/cpu.h"
@@ -123,7 +125,7 @@ class Translator final : public Executor, private CodeCache {
     size_t number_of(const AccessCell& cell) const;
     // By a fetch of Cpu's.
     using Fetch = const u8* (Cpu::*)(u64);
-    bool still_good(JumpEntry& entry, Fetch fetch);
+    bool is_good(JumpEntry& entry, Fetch fetch);
     bool is_at(const Block& block, u64 ip, Fetch fetch);
     bool lies_in_segment(const Block& block, u64 ip) const;
     u64 linear_of(u64 ip) const;
@@ -142,6 +144,7 @@ class Translator final : public Executor, private CodeCache {
     void unlink_version(Link& link);
     void set_jump(const u8* jump, const u8* target);
     void drop(Block& block);
+    void outdate(const Block& block);
     void bury(Block& block);
     u8* reserve(u64 bytes);
     void tell_perf(const Block& block);
@@ -156,18 +159,24 @@ class Translator final : public Executor, private CodeCache {
     // Misses of a cell that are looked at together; the instructions that each must be worth for it to be kept, and for
     // it to do without a window.
     static constexpr u32 kMissesAtOnce = 64;
+    // Of so many misses of a cell of one page, one has the pages on either side looked at.
+    static constexpr u32 kMissesPerRun = 8;
+    // Farther apart, two rounds that end at a block do not make it hot.
+    static constexpr u64 kMostRoundsBetween = 100;
     static constexpr u64 kWorth = 200, kRare = 5000;
     static constexpr u8 kMostStrikes = 4;
     // Pages may be mapped in windows so often, and once more per so many instructions.
-    static constexpr u64 kFirstViews = 4096, kInsnsPerView = 100000;
+    static constexpr u64 kFirstViews = 4096, kInsnsPerView = 500000;
 
     Cpu& cpu_;
     Options options_;
     Interpreter interpreter_;
     std::unique_ptr<CodeMemory> memory_;
     Stubs stubs_;
-    u64 end_ = 0;             // value of state.retired at which the budget is spent
-    Link* wanted_ = nullptr;  // the branch that was left through, if it can be linked
+    std::unique_ptr<asmjit::CodeHolder> holder_;  // of the block being written
+    u64 rounds_ = 0;                              // calls of run()
+    u64 end_ = 0;                                 // value of state.retired at which the budget is spent
+    Link* wanted_ = nullptr;                      // the branch that was left through, if it can be linked
     FlatMap<Block> blocks_;
     std::unordered_map<u64, std::vector<Block*>> pages_;  // by backing page
     std::vector<std::unique_ptr<Block>> buried_;          // dropped while one of them may be running

@@ -267,10 +267,6 @@ class Cpu final : public CpuPins, private MemoryListener {
     // The part of it that does not depend on CPL and code size: counts what may change where code is found. The user
     // has a count of its own, for loads of CR3: a supervisor whose code lies in global pages finds it where it was.
     u64 generation() const { return state.cpl == 3 ? user_generation_ : supervisor_generation_; }
-    void next_fetch_epoch() {
-        next_generation();
-        mode_changed();
-    }
 
     // --- Segments (segments.cpp)
     // MOV/POP/LDS... to a segment register other than CS.

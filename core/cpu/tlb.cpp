@@ -135,10 +135,21 @@ u64 Tlb::run_end(const AccessCell& cell, u64 page) {
 bool Tlb::fill_cell(AccessCell& cell, u64 linear) {
     const u64 page = linear & ~kPageMask;
     if (!is_good(page, cell.write)) return false;
-    const u64 begin = run_begin(cell, page), end = run_end(cell, page);
+    return fill_cell_with(cell, linear, run_begin(cell, page), run_end(cell, page));
+}
+
+bool Tlb::fill_cell_by_page(AccessCell& cell, u64 linear) {
+    const u64 page = linear & ~kPageMask;
+    if (!is_good(page, cell.write)) return false;
+    in_cells_[index(page)] = true;
+    return fill_cell_with(cell, linear, page, page + kPageSize);
+}
+
+bool Tlb::fill_cell_with(AccessCell& cell, u64 linear, u64 begin, u64 end) {
     if (end - linear < cell.reach) return false;
     cell.tag = begin;
     cell.span = end - begin - (cell.reach - 1u);
+    const u64 page = linear & ~kPageMask;
     cell.delta = host_of(page) - page;
     if (!cell.logged) cells_.push_back(&cell);
     cell.logged = true;

@@ -92,6 +92,8 @@ class alignas(kPageSize) Tlb {
     // Makes `cell` good for the bytes at `linear`, as long as nothing above says otherwise. False: not all of their
     // pages have entries for this kind of access, or they do not lie side by side.
     bool fill_cell(AccessCell& cell, u64 linear);
+    // The same with one page only, which costs less.
+    bool fill_cell_by_page(AccessCell& cell, u64 linear);
     // The same page lies at `host`, too, where it has other neighbours: for cells, as long as the entry stays.
     void set_alias(u64 linear, u64 host) { aliases_[index(linear)] = host; }
     u64 alias(u64 linear) const { return aliases_[index(linear)]; }  // 0: none
@@ -105,6 +107,7 @@ class alignas(kPageSize) Tlb {
     bool is_good(u64 page, bool write) const;
     u64 host_of(u64 page) const;  // as cells have it
     void clear_cells();
+    bool fill_cell_with(AccessCell& cell, u64 linear, u64 begin, u64 end);
     u64 run_begin(const AccessCell& cell, u64 page);
     u64 run_end(const AccessCell& cell, u64 page);
     void clear_cells_of(u64 page, bool writing_only);

@@ -143,17 +143,17 @@ bool Interpreter::attend(u32 attention, ExitReason& exit) {
 
 Interpreter::Block* Interpreter::next_block(Block* previous) {
     const u64 ip = cpu_.state.ip;
-    const u64 epoch = cpu_.fetch_epoch;
+    const u64 drops = drops_;
     if (previous)
         for (const Link& link : previous->links)
-            if (link.ip == ip && link.epoch == epoch) return link.block;
+            if (leads_to(link, ip)) return link.block;
     Link& jump = jump_entry(ip);
-    if (jump.ip != ip || jump.epoch != epoch || !jump.block) {
+    if (!leads_to(jump, ip)) {
         Block* found = find_block();
         if (!found) return nullptr;
-        jump = {ip, cpu_.fetch_epoch, found};
+        jump = {ip, cpu_.fetch_epoch, drops_, found};
     }
-    if (previous && cpu_.fetch_epoch == epoch) {
+    if (previous && drops_ == drops) {
         previous->links[previous->next_link] = jump;
         previous->next_link ^= 1;
     }
@@ -220,13 +220,10 @@ void Interpreter::drop_code(u64 backing_page, unsigned offset, unsigned length) 
     };
     PhysicalMemory& memory = cpu_.memory();
     const auto found = page_code_.find(backing_page);
-    if (found == page_code_.end()) {
-        cpu_.next_fetch_epoch();
-        return memory.forget_code(backing_page);
-    }
+    if (found == page_code_.end()) return memory.forget_code(backing_page);
     std::vector<Extent>& extents = found->second;
     if (std::none_of(extents.begin(), extents.end(), written)) return;
-    cpu_.next_fetch_epoch();
+    ++drops_;
     // The page stays watched, so that no TLB is searched for it.
     memory.clear_code_marks(backing_page);
     for (const Extent& extent : extents) {
@@ -246,7 +243,7 @@ void Interpreter::drop_all() {
     blocks_.take_all([this](std::unique_ptr<Block> block) { buried_.push_back(std::move(block)); });
     page_code_.clear();
     decoded_ = 0;
-    cpu_.next_fetch_epoch();
+    ++drops_;
 }
 
 bool Interpreter::decode_at_ip(Insn& insn) {

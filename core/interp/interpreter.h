@@ -2,7 +2,7 @@
 //
 // A block is a straight run of instructions within one page. It is found by (backing address, code size), so it
 // survives CR3 loads and serves every linear alias; what has been found for a linear address is remembered in the
-// jump cache and in the links of the block before it, valid for one Cpu::fetch_epoch.
+// jump cache and in the links of the block before it, valid for one Cpu::fetch_epoch and until blocks are dropped.
 #pragma once
 
 #include <array>
@@ -33,6 +33,7 @@ class Interpreter final : public Executor, public CodeCache {
     struct Link {
         u64 ip = 0;
         u64 epoch = 0;
+        u64 drops = 0;
         Block* block = nullptr;
     };
     struct Block {
@@ -77,6 +78,9 @@ class Interpreter final : public Executor, public CodeCache {
     static constexpr unsigned kMostInBlock = 64;
     static constexpr u64 kMostDecoded = 1'000'000;  // instructions kept, 56 bytes each
 
+    bool leads_to(const Link& link, u64 ip) const {
+        return link.ip == ip && link.epoch == cpu_.fetch_epoch && link.drops == drops_;
+    }
     Link& jump_entry(u64 ip) { return jumps_[(ip ^ ip >> 13) % kJumpEntries]; }
 
     Cpu& cpu_;
@@ -89,6 +93,7 @@ class Interpreter final : public Executor, public CodeCache {
     std::vector<std::unique_ptr<Block>> buried_;              // dropped while one of them may be running
     std::vector<Link> jumps_;
     u64 decoded_ = 0;
+    u64 drops_ = 1;  // counts whenever blocks are dropped
     std::array<Insn, 2> single_;
 };
 

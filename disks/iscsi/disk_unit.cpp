@@ -77,15 +77,16 @@ bool UnitQueue::run(u32 budget) {
     return units_.empty();
 }
 
-DiskUnit& DiskUnit::of(const std::shared_ptr<Disk>& disk, Completions& completions, UnitQueue& queue) {
+DiskUnit& DiskUnit::of(const std::shared_ptr<Disk>& disk, const std::shared_ptr<Completions>& completions,
+                       UnitQueue& queue) {
     if (!disk->unit) disk->unit = std::make_shared<DiskUnit>(disk, completions, queue);
     return *static_cast<DiskUnit*>(disk->unit.get());
 }
 
-DiskUnit::DiskUnit(const std::shared_ptr<Disk>& disk, Completions& completions, UnitQueue& queue)
+DiskUnit::DiskUnit(const std::shared_ptr<Disk>& disk, std::shared_ptr<Completions> completions, UnitQueue& queue)
     : owner_(disk),
       disk_(*disk),
-      completions_(completions),
+      completions_(std::move(completions)),
       queue_(queue),
       unit_(disk->identity(), {align_down(disk->bytes(), scsi::DirectDisk::kBlock), disk->read_only()}, kOptions),
       target_(kOptions) {
@@ -154,9 +155,9 @@ void DiskUnit::serve_medium(scsi::Task& task, u32& budget) {
     under_way_[operation] = task.id();
     // Handed on whole, so that no worker ever holds the last reference to the disk.
     auto completion = std::make_shared<Completion>(Completion{owner_.lock(), operation, {}});
-    disk_.submit(request, std::move(data), [completion, &completions = completions_](scsi::MediumResult result) {
+    disk_.submit(request, std::move(data), [completion, completions = completions_](scsi::MediumResult result) {
         completion->result = std::move(result);
-        completions.post(std::move(*completion));
+        completions->post(std::move(*completion));
     });
 }
 

@@ -65,8 +65,9 @@ class DiskUnit {
     static constexpr u32 kChunk = 256 * 1024;
 
     // The unit of that disk; made if it has none yet.
-    static DiskUnit& of(const std::shared_ptr<Disk>& disk, Completions& completions, UnitQueue& queue);
-    DiskUnit(const std::shared_ptr<Disk>& disk, Completions& completions, UnitQueue& queue);
+    static DiskUnit& of(const std::shared_ptr<Disk>& disk, const std::shared_ptr<Completions>& completions,
+                        UnitQueue& queue);
+    DiskUnit(const std::shared_ptr<Disk>& disk, std::shared_ptr<Completions> completions, UnitQueue& queue);
     ~DiskUnit();
     DiskUnit(const DiskUnit&) = delete;
     DiskUnit& operator=(const DiskUnit&) = delete;
@@ -102,7 +103,7 @@ class DiskUnit {
 
     std::weak_ptr<Disk> owner_;
     Disk& disk_;
-    Completions& completions_;
+    std::shared_ptr<Completions> completions_;  // late ones come even when the target has gone
     UnitQueue& queue_;
     bool queued_ = false;
     scsi::DirectDisk unit_;

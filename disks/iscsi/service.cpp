@@ -65,7 +65,7 @@ void Service::tick(u64 now) {
 
 bool Service::work() {
     constexpr u32 kBudget = 256;
-    for (Completion& completion : completions_.take())
+    for (Completion& completion : completions_->take())
         static_cast<DiskUnit*>(completion.disk->unit.get())
             ->completed(completion.operation, std::move(completion.result));
     const bool done = units_.run(kBudget);

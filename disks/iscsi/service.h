@@ -44,7 +44,7 @@ class Service {
 
     // Goes on with everything that can. False: there is more to do, and the caller may look at its sockets first.
     bool work();
-    Completions& completions() { return completions_; }
+    const std::shared_ptr<Completions>& completions() const { return completions_; }
     // Connections with output, or that have ended: each once since the last call.
     std::vector<u64> take_touched() { return std::exchange(touched_, {}); }
     void touch(u64 connection) { touched_.push_back(connection); }
@@ -92,7 +92,7 @@ class Service {
     Observer* observer_;
     Log& log_;
     Surroundings surroundings_;
-    Completions completions_;
+    std::shared_ptr<Completions> completions_ = std::make_shared<Completions>();
     UnitQueue units_;
     u64 now_ = 0;
     u64 next_connection_ = 1, next_session_ = 1;

@@ -235,7 +235,7 @@ Result<void> SocketTarget::start() {
     Service::Surroundings surroundings{fill_randomly, [] { return static_cast<i64>(std::time(nullptr)); }};
     service_ = std::make_unique<Service>(options_, directory_, observer_, log_, std::move(surroundings));
     service_->tick(milliseconds());
-    service_->completions().set_wake([this] { wake(); });
+    service_->completions()->set_wake([this] { wake(); });
     watch(wake_.number(), EPOLLIN, kWake, EPOLL_CTL_ADD);
     for (size_t i = 0; i < listeners_.size(); ++i) watch(listeners_[i].number(), EPOLLIN, 1 + i, EPOLL_CTL_ADD);
     serves_jobs_ = true;
@@ -309,7 +309,7 @@ void SocketTarget::stop() {
     if (!thread_.joinable()) return;
     do_there([this] { begin_stopping(); });
     thread_.join();
-    service_->completions().set_wake({});
+    service_->completions()->set_wake({});
 }
 
 void SocketTarget::drain(u32 seconds) {

@@ -67,6 +67,8 @@ std::span<const Operation> DirectDisk::operations() const {
                                                       {0x1F, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}},
         {0x5F, 0x06,  10, kFree,   handler(&Disk::persistent_reserve_out), handler(&Disk::persistent_reserve_out_end),
                                                       {0x1F, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}},
+        {0x5F, 0x07,  10, kFree,   handler(&Disk::persistent_reserve_out), handler(&Disk::persistent_reserve_out_end),
+                                                      {0x1F, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}},
         {0x88, kNone, 16, kReads,  handler(&Disk::read),  handler(&Disk::read_on),
                                    {0x18, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}},
         {0x89, kNone, 16, kAlone,  handler(&Disk::compare_and_write), handler(&Disk::compare_and_write_on),
@@ -97,6 +99,8 @@ std::span<const Operation> DirectDisk::operations() const {
                                    {0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}},
         {0xAF, kNone, 12, kReads,  handler(&Disk::verify), handler(&Disk::verify_on),
                                    {0x16, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}},
+        {0xB7, kNone, 12, kReads,  handler(&Disk::read_defect_data_12), nullptr,
+                                   {0x1F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}},
     };
     // clang-format on
     return kOperations;
@@ -229,6 +233,11 @@ void DirectDisk::read_defect_data_10(Task& task) {
     reply(task, {0, static_cast<u8>(bytes[2] & 0x1F), 0, 0}, load_big_endian<u16>(&bytes[7]));
 }
 
+void DirectDisk::read_defect_data_12(Task& task) {
+    const Cdb& bytes = cdb(task);
+    reply(task, {0, static_cast<u8>(bytes[1] & 0x1F), 0, 0, 0, 0, 0, 0}, load_big_endian<u32>(&bytes[6]));
+}
+
 // SBC-3 5.6: runs that are alike, from the address asked for on. Long lists are cut: the initiator asks again.
 void DirectDisk::get_lba_status(Task& task) {
     const u64 lba = load_big_endian<u64>(&cdb(task)[2]);
@@ -294,9 +303,9 @@ void DirectDisk::seek(Task& task) {
     if (in_range(task, {range_of(cdb(task)).lba, 1})) finish(task);
 }
 
-// Everything fits into the host's cache, so it is as good as done (SBC-3 5.9).
+// SBC-3 5.9: GOOD says that not all of it is in the cache, which is true: nothing is fetched.
 void DirectDisk::pre_fetch(Task& task) {
-    if (in_range(task, range_of(cdb(task)))) finish(task, Status::condition_met);
+    if (in_range(task, range_of(cdb(task)))) finish(task);
 }
 
 void DirectDisk::synchronize_cache(Task& task) {

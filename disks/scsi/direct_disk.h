@@ -48,6 +48,7 @@ class DirectDisk final : public Unit {
     bool medium_ok(Task& task);
     bool no_protection(Task& task);
     bool begin_range(Task& task);
+    bool sends(Task& task, u64 bytes);
 
     void miscompare(Task& task, u64 offset);
     std::optional<size_t> first_difference(std::span<const u8> a, std::span<const u8> b) const;
@@ -92,12 +93,13 @@ class DirectDisk final : public Unit {
     void read_capacity_10(Task& task);
     void read_capacity_16(Task& task);
     void read_defect_data_10(Task& task);
+    void read_defect_data_12(Task& task);
     void get_lba_status(Task& task);
     void get_lba_status_on(Task& task);
 
     // Limits that the Block Limits page tells (SBC-3 6.6.4).
     static constexpr u8 kMostCompare = 255;           // blocks
-    static constexpr u32 kMostUnmap = 0x40'0000;      // blocks of one range, 2 GiB
+    static constexpr u32 kMostUnmap = 0x10'0000;      // blocks of one range, 512 MiB
     static constexpr u32 kMostUnmapRanges = 256;      // of one list
     static constexpr u32 kUnmapGranularity = 8;       // blocks
     static constexpr u32 kMostWriteSame = 0x40'0000;  // blocks

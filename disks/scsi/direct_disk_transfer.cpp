@@ -70,6 +70,14 @@ bool DirectDisk::begin_range(Task& task) {
     return range.count != 0;
 }
 
+// Where the initiator says how much it sends, it must be what the command is about.
+bool DirectDisk::sends(Task& task, u64 bytes) {
+    const u64 most = task.command().most_out;
+    if (most == Command::kUnlimited || most == bytes) return true;
+    fail(task, Sense::illegal(kParameterListLengthError));
+    return false;
+}
+
 void DirectDisk::ask_chunk(Task& task, u8 step) {
     task.work.step = step;
     want_data_out(task, chunk_of(task));
@@ -217,13 +225,17 @@ void DirectDisk::compare_and_write(Task& task) {
     const u64 lba = load_big_endian<u64>(&cdb(task)[2]);
     const u64 count = cdb(task)[13];
     if (!may_write(task) || !no_protection(task) || !in_range(task, {lba, count})) return;
-    if (count == 0) return finish(task);
+    if (count == 0) {
+        // No error by itself. But an initiator with data for it has more blocks than the field has room for, and must
+        // not believe that they were written.
+        const u64 most = task.command().most_out;
+        return most && most != Command::kUnlimited ? fail(task, Sense::invalid_cdb(13)) : finish(task);
+    }
     task.work.offset = lba * kBlock;
     task.work.left = count * kBlock;
     task.work.through = !write_cache() || (cdb(task)[1] & kFua);
     task.work.step = kData;
-    if (task.command().most_out < 2 * task.work.left) return fail(task, Sense::illegal(kParameterListLengthError));
-    want_data_out(task, 2 * task.work.left);
+    if (sends(task, 2 * task.work.left)) want_data_out(task, 2 * task.work.left);
 }
 
 void DirectDisk::compare_and_write_on(Task& task) {
@@ -292,7 +304,8 @@ void DirectDisk::write_same(Task& task) {
     task.work.left = range.count * kBlock;
     task.work.through = !write_cache();
     task.work.step = kData;
-    if (!no_data) return static_cast<void>(want_parameters(task, kBlock, kBlock));
+    if (!no_data && sends(task, kBlock)) want_data_out(task, kBlock);
+    if (!no_data) return;
     task.work.held.assign(kBlock, 0);
     same_next(task);
 }

@@ -1,6 +1,7 @@
 #include "disks/scsi/reservations.h"
 
 #include <algorithm>
+#include <string>
 
 namespace lodge::scsi {
 
@@ -62,8 +63,9 @@ void Reservations::release(Nexus nexus) {
     if (reserved_ == nexus) reserved_.reset();
 }
 
-void Reservations::clear() {
+void Reservations::power_on() {
     reserved_.reset();
+    if (keep_) return;
     registrations_.clear();
     end_reservation();
     generation_ = 0;
@@ -78,6 +80,7 @@ Reservations::Outcome Reservations::out(Nexus nexus, const Request& request) {
     Outcome outcome;
     const Registration* own = find(nexus);
     const bool registers = request.action == Action::register_key || request.action == Action::register_and_ignore;
+    const bool moves = request.action == Action::register_and_move;
     const u64 key = own ? own->key : 0;
     const bool knows_key = request.action == Action::register_and_ignore || request.key == key;
     if ((!registers && !own) || !knows_key || reserved_by_other(nexus)) {
@@ -87,7 +90,10 @@ Reservations::Outcome Reservations::out(Nexus nexus, const Request& request) {
     switch (request.action) {
         case Action::register_key:
         case Action::register_and_ignore:
-            enter(nexus, request, outcome);
+            request.for_ports ? enter_all(nexus, request, outcome) : enter(nexus, request, outcome);
+            break;
+        case Action::register_and_move:
+            move(nexus, request, outcome);
             break;
         case Action::reserve:
             take(nexus, request, outcome);
@@ -106,7 +112,13 @@ Reservations::Outcome Reservations::out(Nexus nexus, const Request& request) {
             preempt(nexus, request, outcome);
             break;
     }
+    if ((registers || moves) && outcome.status == Status::good) keep_ = request.keep;
     return outcome;
+}
+
+void Reservations::refuse(Outcome& outcome, const Sense& sense) {
+    outcome.status = Status::check_condition;
+    outcome.sense = sense;
 }
 
 // SPC-4 5.12.7: a key of zero takes the registration away.
@@ -116,13 +128,50 @@ void Reservations::enter(Nexus nexus, const Request& request, Outcome& outcome) 
         if (own) unregister(nexus, outcome);
     } else if (own) {
         own->key = request.service_key;
-    } else if (registrations_.size() >= kMostRegistrations) {
-        outcome.status = Status::check_condition;
-        outcome.sense = Sense::illegal(kInsufficientRegistrationResources);
-        return;
+    } else if (!room_for(1)) {
+        return refuse(outcome, Sense::illegal(kInsufficientRegistrationResources));
     } else {
         registrations_.push_back({nexus, request.service_key});
     }
+    ++generation_;
+}
+
+// SPC-4 5.12.7: SPEC_I_PT, for a port that is not registered itself; all of them or none.
+void Reservations::enter_all(Nexus nexus, const Request& request, Outcome& outcome) {
+    constexpr u16 kListBegins = 28;
+    if (find(nexus)) return refuse(outcome, Sense::invalid_parameter(20, 3));
+    std::vector<Nexus> ports = request.ports;
+    ports.push_back(nexus);
+    std::sort(ports.begin(), ports.end());
+    ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
+    const bool known = std::any_of(ports.begin(), ports.end(), [this](Nexus port) { return find(port) != nullptr; });
+    if (known) return refuse(outcome, Sense::invalid_parameter(kListBegins));
+    if (!room_for(ports.size())) return refuse(outcome, Sense::illegal(kInsufficientRegistrationResources));
+    if (request.service_key)
+        for (const Nexus port : ports) registrations_.push_back({port, request.service_key});
+    ++generation_;
+}
+
+// SPC-4 5.12.8: the holder registers another port and makes it the holder.
+void Reservations::move(Nexus nexus, const Request& request, Outcome& outcome) {
+    constexpr u16 kTransportId = 24;
+    const Nexus target = request.ports.front();
+    if (type_ != Type::none && all_registrants()) {
+        outcome.status = Status::reservation_conflict;
+        return;
+    }
+    if (!holds(nexus)) return refuse(outcome, Sense::invalid_cdb(1, 4));
+    if (request.service_key == 0) return refuse(outcome, Sense::invalid_parameter(8));
+    if (target == nexus) return refuse(outcome, Sense::invalid_parameter(kTransportId));
+    if (Registration* known = find(target)) {
+        known->key = request.service_key;
+    } else if (!room_for(1)) {
+        return refuse(outcome, Sense::illegal(kInsufficientRegistrationResources));
+    } else {
+        registrations_.push_back({target, request.service_key});
+    }
+    holder_ = target;
+    if (request.unregisters) unregister(nexus, outcome);
     ++generation_;
 }
 
@@ -138,8 +187,7 @@ void Reservations::unregister(Nexus nexus, Outcome& outcome) {
 void Reservations::take(Nexus nexus, const Request& request, Outcome& outcome) {
     const auto type = static_cast<Type>(request.type);
     if (request.scope || !is_type(request.type)) {
-        outcome.status = Status::check_condition;
-        outcome.sense = Sense::invalid_cdb(2);
+        refuse(outcome, Sense::invalid_cdb(2));
     } else if (type_ == Type::none) {
         type_ = type;
         holder_ = nexus;
@@ -150,11 +198,8 @@ void Reservations::take(Nexus nexus, const Request& request, Outcome& outcome) {
 
 void Reservations::give_up(Nexus nexus, const Request& request, Outcome& outcome) {
     if (!holds(nexus)) return;  // SPC-4 5.12.11.2.2: no error
-    if (request.scope || static_cast<Type>(request.type) != type_) {
-        outcome.status = Status::check_condition;
-        outcome.sense = Sense::illegal(kInvalidReleaseOfReservation);
-        return;
-    }
+    if (request.scope || static_cast<Type>(request.type) != type_)
+        return refuse(outcome, Sense::illegal(kInvalidReleaseOfReservation));
     if (lets_registrants_in(type_)) tell_others(nexus, kReservationsReleased, outcome);
     end_reservation();
 }
@@ -166,16 +211,8 @@ void Reservations::preempt(Nexus nexus, const Request& request, Outcome& outcome
     const Registration* holder = type_ == Type::none || all_registrants() ? nullptr : find(holder_);
     const bool everybody = all_registrants() && request.service_key == 0;
     const bool takes = everybody || (holder && holder->key == request.service_key);
-    if (request.service_key == 0 && !everybody) {
-        outcome.status = Status::check_condition;
-        outcome.sense = Sense::invalid_parameter(8);
-        return;
-    }
-    if (takes && (request.scope || !is_type(request.type))) {
-        outcome.status = Status::check_condition;
-        outcome.sense = Sense::invalid_cdb(2);
-        return;
-    }
+    if (request.service_key == 0 && !everybody) return refuse(outcome, Sense::invalid_parameter(8));
+    if (takes && (request.scope || !is_type(request.type))) return refuse(outcome, Sense::invalid_cdb(2));
     std::vector<Registration> kept;
     bool any = false;
     for (const Registration& entry : registrations_) {
@@ -229,8 +266,17 @@ std::vector<u8> Reservations::read_reservation() const {
 }
 
 // SPC-4 6.15.4: RESERVE and RELEASE are handled as SPC-2 says unless there are registrations; all types are there.
-std::vector<u8> Reservations::capabilities() {
-    return {0, 8, 0, 0x80, 0xEA, 0x01, 0, 0};
+std::vector<u8> Reservations::capabilities(bool keeps) const {
+    constexpr u8 kForPorts = 0x08, kCanKeep = 0x01;     // SIP_C, PTPL_C
+    constexpr u8 kTypesValid = 0x80, kKeepsNow = 0x01;  // TMV, PTPL_A
+    return {0,
+            8,
+            static_cast<u8>(kForPorts | (keeps ? kCanKeep : 0)),
+            static_cast<u8>(kTypesValid | (keep_ ? kKeepsNow : 0)),
+            0xEA,
+            0x01,
+            0,
+            0};
 }
 
 // SPC-4 6.15.5.
@@ -242,6 +288,60 @@ void Reservations::append_status(std::vector<u8>& data, const Registration& regi
                              0, 0, 0, 0, 0, 1});
     append_big_endian(data, static_cast<u32>(id.size()));
     data.insert(data.end(), id.begin(), id.end());
+}
+
+// What lasts longer than power.
+
+void Reservations::walk_kept(StateIo& io, std::vector<std::vector<u8>>& ids) {
+    u32 count = static_cast<u32>(ids.size());
+    u32 holder = ~u32{0};
+    for (u32 index = 0; index < count; ++index)
+        if (registrations_[index].nexus == holder_) holder = index;
+    io.field("generation", generation_);
+    io.field("type", type_);
+    io.field("count", count);
+    if (count > kMostKept) io.fail("too many registrations");
+    if (io.failed()) return;
+    ids.resize(count);
+    registrations_.resize(count);
+    for (u32 index = 0; index < count; ++index)
+        io.section("registration" + std::to_string(index), 1, [&] {
+            io.blob("port", ids[index], kMostTransportId);
+            io.field("key", registrations_[index].key);
+        });
+    io.field("holder", holder);
+    if (io.loading() && !io.failed()) holder_ = holder < count ? holder : 0;  // an index, until nexuses are known
+}
+
+std::vector<u8> Reservations::kept(const TransportIdOf& transport_id) const {
+    if (!keep_ || registrations_.empty()) return {};
+    Reservations copy = *this;
+    std::vector<std::vector<u8>> ids;
+    for (const Registration& registration : registrations_) ids.push_back(transport_id(registration.nexus));
+    StateIo io;
+    io.section("reservations", 1, [&] { copy.walk_kept(io, ids); });
+    return io.take();
+}
+
+bool Reservations::restore(std::span<const u8> kept, const NexusOf& nexus_of) {
+    Reservations fresh;
+    if (kept.empty()) {
+        *this = fresh;
+        return true;
+    }
+    std::vector<std::vector<u8>> ids;
+    StateIo io(kept);
+    io.section("reservations", 1, [&] { fresh.walk_kept(io, ids); });
+    bool sound = !io.failed() && (fresh.type_ == Type::none || is_type(static_cast<u8>(fresh.type_)));
+    for (size_t index = 0; index < ids.size() && sound; ++index) {
+        const auto nexus = nexus_of(ids[index]);
+        sound = nexus.has_value();
+        fresh.registrations_[index].nexus = nexus.value_or(0);
+    }
+    if (sound && !fresh.registrations_.empty()) fresh.holder_ = fresh.registrations_[fresh.holder_].nexus;
+    fresh.keep_ = true;
+    *this = sound ? fresh : Reservations{};
+    return sound;
 }
 
 void Reservations::state(StateIo& io) {
@@ -260,6 +360,7 @@ void Reservations::state(StateIo& io) {
     io.field("generation", generation_);
     io.field("type", type_);
     io.field("holder", holder_);
+    io.field("keep", keep_);
     if (!io.loading()) return;
     reserved_ = reserved ? std::optional(reserver) : std::nullopt;
     registrations_.clear();

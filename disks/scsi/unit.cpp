@@ -276,7 +276,7 @@ void Unit::reset(Reset kind) {
     reservations_.end_reserve();
     if (kind == Reset::power_on) {
         nexuses_.clear();
-        reservations_.clear();
+        reservations_.power_on();
     }
     mode_pages_.reset();
     echo_.clear();

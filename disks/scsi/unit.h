@@ -1,7 +1,7 @@
 // A logical unit: what every SCSI device has in common. Sources: SAM-4 (tasks, status), SPC-4 (commands of all types).
 //
-// It does no I/O, starts no thread and calls nobody. Its owner (a host adapter, an ATAPI drive, the iSCSI target) hands
-// it commands and serves what their tasks ask for:
+// It does no I/O, starts no thread and calls nobody (but keep_reservations). Its owner (a host adapter, an ATAPI drive,
+// the iSCSI target) hands it commands and serves what their tasks ask for:
 //
 //     unit.submit(command);
 //     while (Task* task = unit.take_ready())
@@ -23,6 +23,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -126,6 +127,15 @@ class Unit {
     // How an initiator port is called (SPC-4 7.6.4), for PERSISTENT RESERVE IN; without it the nexus's number is taken
     // for its address on a parallel bus.
     void set_transport_id(Nexus nexus, std::vector<u8> id) { nexus_state(nexus).transport_id = std::move(id); }
+    // The other way round, for registrations that name other ports (SPEC_I_PT, REGISTER AND MOVE): the owner numbers a
+    // port that it has not met yet, or has none for it. Without it: the ports whose TransportID has been set, and the
+    // addresses of a parallel bus.
+    void find_nexus_by(Reservations::NexusOf nexus_of) { nexus_of_ = std::move(nexus_of); }
+    // Persistent reservations that outlast a loss of power (APTPL): `keep` is given what to keep, opaque bytes, and has
+    // it in safety when it returns true. Without it APTPL is refused. What was kept is given back before the first
+    // command, after find_nexus_by; false: it is damaged, or names ports that have no number.
+    void keep_reservations(std::function<bool(std::span<const u8> kept)> keep) { keep_ = std::move(keep); }
+    bool restore_reservations(std::span<const u8> kept);
     // What a target with several units has, for REPORT LUNS; in the form of SAM-4 4.6.7.
     void set_luns(std::vector<u64> luns) { luns_ = std::move(luns); }
 
@@ -197,6 +207,10 @@ class Unit {
     void persistent_reserve_in(Task& task);
     void persistent_reserve_out(Task& task);
     void persistent_reserve_out_end(Task& task);
+    void carry_out_reservation(Task& task, const Reservations::Request& request);
+    std::optional<Sense> parse_reservation_ports(std::span<const u8> list, Reservations::Request& request) const;
+    std::vector<u8> transport_id_of(Nexus nexus) const;
+    std::optional<Nexus> nexus_of(std::span<const u8> transport_id) const;
 
     void set_medium(std::optional<Medium> medium) { medium_ = medium; }
     ModePages& mode_pages() { return mode_pages_; }
@@ -264,6 +278,8 @@ class Unit {
     ModePages mode_pages_;
     std::map<Nexus, NexusState> nexuses_;
     Reservations reservations_;
+    Reservations::NexusOf nexus_of_;
+    std::function<bool(std::span<const u8>)> keep_;
     std::vector<u8> echo_;  // WRITE BUFFER's, for READ BUFFER
     TaskSet tasks_;
     std::deque<Task*> ready_;

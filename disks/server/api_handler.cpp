@@ -98,9 +98,9 @@ void read_client(ApiFields& fields, Client& client) {
     fields.text("name", client.name);
     fields.text("uuid", client.uuid);
     fields.texts("initiators", client.initiators);
-    fields.text("chap_secret", client.chap_secret);
+    fields.text("secret", client.chap_secret);
     fields.text("target_secret", client.target_secret);
-    fields.flag("trusted", client.trusted);
+    fields.flag("no_secret", client.trusted);
 }
 
 void read_assignment(ApiFields& fields, Assignment& assignment) {
@@ -113,7 +113,7 @@ void read_assignment(ApiFields& fields, Assignment& assignment) {
 }
 
 void read_settings(ApiFields& fields, Settings& settings) {
-    fields.word("unknown_clients", [&](const std::string& word) {
+    fields.word("unknown", [&](const std::string& word) {
         const auto policy = unknown_clients_of(word);
         settings.unknown_clients = policy.value_or(settings.unknown_clients);
         return policy.has_value();
@@ -123,7 +123,7 @@ void read_settings(ApiFields& fields, Settings& settings) {
         settings.cache = word == name_of(CacheKind::disk) ? CacheKind::disk : CacheKind::memory;
         return true;
     });
-    fields.text("default_vdisk", settings.default_vdisk);
+    fields.text("default", settings.default_vdisk);
     fields.number("menu_seconds", settings.menu_seconds);
     fields.number("cache_memory", settings.cache_memory);
     fields.number("cache_quota", settings.cache_quota);

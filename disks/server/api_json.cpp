@@ -59,20 +59,21 @@ json json_of(const Assignment& assignment) {
 }
 
 json json_of(const Client& client, const std::vector<Assignment>& assignments) {
-    json vdisks = json::array();
+    json assigned = json::array();
     for (const Assignment& each : assignments)
         if (each.mac == client.mac)
-            vdisks.push_back({{"vdisk", each.vdisk}, {"mode", name_of(each.mode)}, {"order", each.order}});
+            assigned.push_back(json_of(each));
     return {{"mac", client.mac},
             {"name", client.name},
             {"uuid", client.uuid},
+            {"initiator", initiator_name(client.mac)},
             {"initiators", client.initiators},
-            {"has_chap_secret", !client.chap_secret.empty()},
+            {"has_secret", !client.chap_secret.empty()},
             {"has_target_secret", !client.target_secret.empty()},
-            {"trusted", client.trusted},
+            {"no_secret", client.trusted},
             {"added", client.added},
             {"last_seen", client.last_seen},
-            {"vdisks", std::move(vdisks)}};
+            {"assignments", std::move(assigned)}};
 }
 
 json json_of(const VDisk& vdisk, const Settings& settings, u64 stored_bytes) {
@@ -86,8 +87,8 @@ json json_of(const VDisk& vdisk, const Settings& settings, u64 stored_bytes) {
 }
 
 json json_of(const Settings& settings) {
-    return {{"unknown_clients", name_of(settings.unknown_clients)},
-            {"default_vdisk", settings.default_vdisk},
+    return {{"unknown", name_of(settings.unknown_clients)},
+            {"default", settings.default_vdisk},
             {"menu_seconds", settings.menu_seconds},
             {"cache", name_of(settings.cache)},
             {"cache_memory", settings.cache_memory},

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A Debian 12 userland: systemd to the login on the serial port, a user at work, an orderly end.
+"""A Debian 12 userland: systemd to the login on the serial port, a user at work, an orderly end; from a disk of the
+machine's own, and without one from a vDisk.
 
 Run by `./dev userland`, which makes the disk (tests/guests/make_debian.sh). Prints when each step was reached, and at
 the end what processor time the machine took. From the environment: LODGE_CLOCK (virtual, the default, or realtime),
@@ -8,10 +9,12 @@ LODGE=tests/boot/qemu_peer.py QEMU runs the same.
 """
 import os
 import resource
+import signal
 import time
 import unittest
 
-from harness import GUESTS, HEADLESS, BootTest, Guest
+from harness import GUESTS, HEADLESS, BootTest, Guest, lodge
+from vdisk_server import Server
 
 # To the login it is some ten thousand million instructions; the wait allows for a slow and shared machine.
 LOGIN_SECONDS = int(os.environ.get("LODGE_LOGIN_SECONDS", "1800"))
@@ -70,15 +73,15 @@ class Userland(BootTest):
     def say(self, what):
         print(f"{self.id().rsplit('.', 1)[-1]}: {what} after {time.monotonic() - self.began:.1f} s", flush=True)
 
-    def live(self, *arguments):
+    def live(self, *arguments, clock=CLOCK, work=None):
         self.began = time.monotonic()
         used = self.processor_seconds()
-        with Guest(*arguments, *MACHINE, *CLOCK, *ENGINE) as guest:
+        with Guest(*arguments, *MACHINE, *clock, *ENGINE) as guest:
             guest.expect(r"login: ", LOGIN_SECONDS)
             self.say("login prompt")
             self.log_in(guest, "lodge")
             self.say("logged in")
-            self.work(guest)
+            (work or self.work)(guest)
             self.shut_down(guest)
             self.say(f"powered off, {self.processor_seconds() - used:.1f} s of processor time used,")
             self.assertIn(b"reboot: Power down", guest.output)
@@ -90,6 +93,28 @@ class Userland(BootTest):
     def test_directly(self):
         self.live("--disk", f"{DEBIAN}/debian.vhd,mode=shared", "--kernel", DEBIAN / "vmlinuz", "--initrd",
                   DEBIAN / "initrd.img", "--append", "console=ttyS0 panic=-1")
+
+    def test_from_vdisk(self):
+        """Its initramfs is Debian's own, which finds the root by the firmware's table; what a user wrote is there again
+        at the next boot. On the real clock: the server is not the machine's."""
+        store, mac = self.folder / "store", "52:54:00:00:00:01"
+        for command in (["init", store], ["import", store, "debian", DEBIAN / "netboot.vhd"],
+                        ["client", "add", store, mac], ["assign", store, mac, "debian", "--mode", "private"]):
+            done = lodge("vdisk", *command, timeout=WORK_SECONDS)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        server = Server(store)
+        self.addCleanup(server.stop, signal.SIGKILL)
+        server.start()
+        machine = ["--vdisk-server", f"127.0.0.1:{server.http}", "--nic", f"e1000,mac={mac}"]
+        self.live(*machine, clock=["--clock", "realtime"])
+
+        def look(guest):
+            guest.send("./a; findmnt --noheadings --output SOURCE,FSTYPE /\n")
+            guest.expect(r"compiled: 7\.485470861 8\r\n", WORK_SECONDS)
+            guest.expect(r"/dev/sda2 +ext4", WORK_SECONDS)
+
+        self.live(*machine, clock=["--clock", "realtime"], work=look)
+        self.assertEqual(server.stop(), 0, server.log_text())
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ make_raw_images() {
     if [ "$1" = amd64 ]; then
         cc -O2 -static -o "$directory/block_io" "$here/block_io.c"
         "$here/make_initramfs.sh" "$directory/root" "$directory/vmlinuz" "$directory/plain.img" "$here/init" \
-            sd_mod ata_piix sr_mod isofs floppy
+            sd_mod ata_piix sr_mod isofs floppy sym53c8xx
         "$here/make_media.sh" "$directory"
         "$here/make_netboot.sh" "$directory/root" "$directory/netboot" "$directory/netboot.raw"
     fi

@@ -27,9 +27,9 @@ using scsi::MediumStatus;
 // by one worker, in order.
 class TrialDisk final : public Disk {
   public:
-    // `at_once`: whether anything is answered at once.
-    TrialDisk(int descriptor, u64 bytes, bool read_only, bool at_once)
-        : descriptor_(descriptor), bytes_(bytes), read_only_(read_only), at_once_(at_once) {
+    // `at_once`: whether anything is answered at once. `may_wait`: reading may have to wait for a disk.
+    TrialDisk(int descriptor, u64 bytes, bool read_only, bool at_once, bool may_wait = true)
+        : descriptor_(descriptor), bytes_(bytes), read_only_(read_only), at_once_(at_once), may_wait_(may_wait) {
         worker_ = std::thread([this] { work(); });
     }
     ~TrialDisk() override {
@@ -46,7 +46,7 @@ class TrialDisk final : public Disk {
     static std::shared_ptr<TrialDisk> in_memory(u64 bytes, bool at_once = true) {
         const int descriptor = ::memfd_create("trial", MFD_CLOEXEC);
         if (descriptor < 0 || ::ftruncate(descriptor, static_cast<off_t>(bytes)) != 0) std::abort();
-        return std::make_shared<TrialDisk>(descriptor, bytes, false, at_once);
+        return std::make_shared<TrialDisk>(descriptor, bytes, false, at_once, false);
     }
 
     u64 bytes() const override { return bytes_; }
@@ -57,7 +57,7 @@ class TrialDisk final : public Disk {
         if (!at_once_ || busy_.load(std::memory_order_acquire)) return std::nullopt;
         if (request.operation == MediumOperation::write) return perform(request, data, 0);
         if (request.operation != MediumOperation::read) return std::nullopt;
-        MediumResult result = perform(request, data, RWF_NOWAIT);
+        MediumResult result = perform(request, data, may_wait_ ? RWF_NOWAIT : 0);
         if (result.status != MediumStatus::ok) return std::nullopt;
         return result;
     }
@@ -132,7 +132,7 @@ class TrialDisk final : public Disk {
 
     int descriptor_;
     u64 bytes_;
-    bool read_only_, at_once_;
+    bool read_only_, at_once_, may_wait_;
     std::atomic<u32> busy_ = 0;
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -59,6 +59,44 @@ std::vector<u8> keys(u64 key, u64 service_key, u8 flags = 0) {
     return list;
 }
 
+// PERSISTENT RESERVE OUT with a parameter list of that length.
+std::vector<u8> reserve_out_for(u8 action, u8 type, const std::vector<u8>& list) {
+    return {0x5F, action, type, 0, 0, 0, 0, static_cast<u8>(list.size() >> 8), static_cast<u8>(list.size()), 0};
+}
+
+// An iSCSI port's TransportID, form 01b.
+std::vector<u8> iscsi_port(std::string name) {
+    name.resize(align_up(name.size() + 1, 4));
+    std::vector<u8> id(4 + name.size());
+    id[0] = 0x45;
+    id[3] = static_cast<u8>(name.size());
+    std::copy(name.begin(), name.end(), id.begin() + 4);
+    return id;
+}
+
+// SPEC_I_PT: registers other ports too.
+std::vector<u8> keys_for(u64 service_key, const std::vector<std::vector<u8>>& ids, u8 flags = 0x08) {
+    std::vector<u8> list = keys(0, service_key, flags);
+    list.resize(28);
+    for (const auto& id : ids) list.insert(list.end(), id.begin(), id.end());
+    store_big_endian(&list[24], static_cast<u32>(list.size() - 28));
+    return list;
+}
+
+// REGISTER AND MOVE.
+std::vector<u8> move_to(u64 key, u64 service_key, const std::vector<u8>& id, u8 flags = 0) {
+    std::vector<u8> list = keys(key, service_key);
+    list[17] = flags;
+    store_big_endian(&list[18], u16{1});
+    store_big_endian(&list[20], static_cast<u32>(id.size()));
+    list.insert(list.end(), id.begin(), id.end());
+    return list;
+}
+
+const std::vector<u8> kReadKeys = {0x5E, 0, 0, 0, 0, 0, 0, 1, 0, 0};
+const std::vector<u8> kReadReservation = {0x5E, 1, 0, 0, 0, 0, 0, 1, 0, 0};
+const std::vector<u8> kReportCapabilities = {0x5E, 2, 0, 0, 0, 0, 0, 1, 0, 0};
+
 }  // namespace
 
 TEST_CASE("scsi disk: reads of all sizes of command") {
@@ -179,7 +217,7 @@ TEST_CASE("scsi disk: capacity, mapping and pages") {
     CHECK(status[20] == 0);
     CHECK(load_big_endian<u64>(&status[24]) == 4);
     CHECK(status[36] == 1);
-    CHECK(bench.run({0x34, 0, 0, 0, 0, 0, 0, 0, 1, 0}).status == Status::condition_met);
+    CHECK(bench.run({0x34, 0, 0, 0, 0, 0, 0, 0, 1, 0}).status == Status::good);
     CHECK(bench.run({0x04, 0x10, 0, 0, 0, 0}, {0, 0, 0, 0}).status == Status::good);
     CHECK(bench.first_of(0) == 0);
 }
@@ -238,4 +276,166 @@ TEST_CASE("scsi disk: persistent reservations") {
     CHECK(bench.run(read_keys).data.size() == 8);
     check_sense(bench.run(reserve_out(0, 0), keys(0, 1, 1)), SenseKey::illegal_request, kInvalidFieldInParameterList);
     check_sense(bench.run({0x5F, 0, 0, 0, 0, 0, 0, 0, 23, 0}), SenseKey::illegal_request, kParameterListLengthError);
+}
+
+TEST_CASE("scsi disk: registering for other ports, all or none") {
+    Bench bench;
+    bench.disk.set_transport_id(7, iscsi_port("iqn.one,i,0x1"));
+    bench.disk.set_transport_id(kOther, iscsi_port("iqn.two,i,0x1"));
+    const auto both = keys_for(0xAA, {iscsi_port("iqn.one,i,0x1"), iscsi_port("iqn.two,i,0x1")});
+    const auto unknown = keys_for(0xAA, {iscsi_port("iqn.two,i,0x1"), iscsi_port("iqn.three,i,0x1")});
+    check_sense(bench.run(reserve_out_for(0, 0, unknown), unknown), SenseKey::illegal_request,
+                kInvalidFieldInParameterList);
+    CHECK(bench.run(kReadKeys).data.size() == 8);
+    CHECK(bench.run(reserve_out_for(0, 0, both), both).status == Status::good);
+    CHECK(bench.run(kReadKeys).data.size() == 8 + 16);
+    CHECK(bench.run(kReadKeys).data[3] == 1);  // one generation
+    check_sense(bench.run(reserve_out_for(6, 0, both), both), SenseKey::illegal_request, kInvalidFieldInParameterList);
+    CHECK(bench.run(reserve_out(1, 3), keys(0xAA, 0)).status == Status::good);
+    CHECK(bench.other(reserve_out(1, 3), keys(0xAA, 0)).status == Status::reservation_conflict);
+    auto cut = both;
+    cut.resize(cut.size() - 1);
+    check_sense(bench.run(reserve_out_for(6, 0, cut), cut), SenseKey::illegal_request, kParameterListLengthError);
+    auto liar = both;
+    liar[31] = 0xFF;  // a TransportID longer than the list
+    check_sense(bench.run(reserve_out_for(6, 0, liar), liar), SenseKey::illegal_request, kInvalidFieldInParameterList);
+    CHECK(bench.run(kReportCapabilities).data[2] == 0x08);
+}
+
+TEST_CASE("scsi disk: a reservation moves to another port") {
+    Bench bench;
+    const auto id = iscsi_port("iqn.two,i,0x1");
+    bench.disk.set_transport_id(kOther, id);
+    CHECK(bench.run(reserve_out(0, 0), keys(0, 0xAA)).status == Status::good);
+    const auto list = move_to(0xAA, 0xBB, id);
+    check_sense(bench.run(reserve_out_for(7, 0, list), list), SenseKey::illegal_request, kInvalidFieldInCdb);
+    CHECK(bench.run(reserve_out(1, 1), keys(0xAA, 0)).status == Status::good);
+    const auto wrong_key = move_to(0xAB, 0xBB, id), no_key = move_to(0xAA, 0, id);
+    CHECK(bench.run(reserve_out_for(7, 0, wrong_key), wrong_key).status == Status::reservation_conflict);
+    check_sense(bench.run(reserve_out_for(7, 0, no_key), no_key), SenseKey::illegal_request,
+                kInvalidFieldInParameterList);
+    auto elsewhere = list;
+    elsewhere[19] = 2;  // another target port
+    check_sense(bench.run(reserve_out_for(7, 0, elsewhere), elsewhere), SenseKey::illegal_request,
+                kInvalidFieldInParameterList);
+    CHECK(bench.run(reserve_out_for(7, 0, list), list).status == Status::good);
+    CHECK(bench.run(kReadReservation).data[15] == 0xBB);
+    CHECK(bench.run(kReadReservation).data[21] == 1);
+    CHECK(bench.run({0x0A, 0, 0, 5, 1, 0}).status == Status::reservation_conflict);
+    CHECK(bench.other({0x0A, 0, 0, 5, 1, 0}).status == Status::good);
+    // And back, with the old holder's registration gone.
+    bench.disk.set_transport_id(7, iscsi_port("iqn.one,i,0x1"));
+    const auto back = move_to(0xBB, 0xCC, iscsi_port("iqn.one,i,0x1"), 0x02);
+    CHECK(bench.other(reserve_out_for(7, 0, back), back).status == Status::good);
+    CHECK(bench.run(kReadKeys).data.size() == 8 + 8);
+    CHECK(bench.run({0x0A, 0, 0, 5, 1, 0}).status == Status::good);
+    CHECK(bench.run(reserve_out(2, 1), keys(0xCC, 0)).status == Status::good);
+    CHECK(bench.run(reserve_out(1, 8), keys(0xCC, 0)).status == Status::good);
+    const auto all = move_to(0xCC, 0xDD, id);
+    CHECK(bench.run(reserve_out_for(7, 0, all), all).status == Status::reservation_conflict);
+}
+
+TEST_CASE("scsi disk: reservations outlast power where the owner keeps them and the initiator asks for it") {
+    Bench bench;
+    std::vector<u8> kept;
+    bool safe = true;
+    const auto keep = [&](std::span<const u8> bytes) {
+        if (safe) kept.assign(bytes.begin(), bytes.end());
+        return safe;
+    };
+    bench.disk.keep_reservations(keep);
+    bench.disk.set_transport_id(7, iscsi_port("iqn.one,i,0x1"));
+    bench.disk.set_transport_id(kOther, iscsi_port("iqn.two,i,0x1"));
+    CHECK(bench.run(kReportCapabilities).data[2] == 0x09);
+    CHECK(bench.run(reserve_out(0, 0), keys(0, 0xAA)).status == Status::good);
+    CHECK(kept.empty());
+    CHECK(bench.run(reserve_out(6, 0), keys(0, 0xAA, 1)).status == Status::good);
+    CHECK(bench.run(kReportCapabilities).data[3] == 0x81);
+    CHECK(bench.other(reserve_out(6, 0), keys(0, 0xBB, 1)).status == Status::good);
+    CHECK(bench.run(reserve_out(1, 3), keys(0xAA, 0)).status == Status::good);
+
+    Bench later;
+    std::map<std::vector<u8>, Nexus> ports;  // the owner numbers whom it has not met
+    later.disk.find_nexus_by([&](std::span<const u8> id) -> std::optional<Nexus> {
+        return ports.try_emplace({id.begin(), id.end()}, ports.empty() ? kOther : Nexus{7}).first->second;
+    });
+    REQUIRE(later.disk.restore_reservations(kept));
+    CHECK(later.run(kReadKeys).data.size() == 8 + 16);
+    CHECK(later.run(kReadKeys).data[3] == 3);
+    CHECK(later.run(kReadReservation).data[15] == 0xAA);
+    CHECK(later.other({0x08, 0, 0, 5, 1, 0}).status == Status::good);  // now the number of the first
+    CHECK(later.run({0x08, 0, 0, 5, 1, 0}).status == Status::reservation_conflict);
+
+    // What is not safe has not happened.
+    safe = false;
+    const auto before = kept;
+    check_sense(bench.run(reserve_out(2, 3), keys(0xAA, 0)), SenseKey::illegal_request,
+                kInsufficientRegistrationResources);
+    CHECK(bench.run(kReadReservation).data.size() == 24);
+    safe = true;
+    CHECK(bench.run(reserve_out(3, 0), keys(0xAA, 0)).status == Status::good);
+    CHECK(kept.empty());
+
+    for (size_t at = 0; at < before.size(); ++at) {
+        auto damaged = before;
+        damaged[at] ^= 0xFF;
+        Bench other;
+        other.disk.set_transport_id(7, iscsi_port("iqn.one,i,0x1"));
+        if (!other.disk.restore_reservations(damaged)) CHECK(other.run(kReadKeys).data.size() == 8);
+    }
+    Bench nobody;
+    CHECK_FALSE(nobody.disk.restore_reservations(before));
+    check_sense(nobody.run(reserve_out(0, 0), keys(0, 1, 1)), SenseKey::illegal_request, kInvalidFieldInParameterList);
+}
+
+// Where initiators say how much they send (iSCSI), these commands want neither less nor more.
+TEST_CASE("scsi disk: a block for all, and a compare and write, are as long as they are") {
+    Bench bench;
+    for (const u64 bytes : {u64{kBlock / 2}, u64{2 * kBlock}}) {
+        bench.owner.most_out = bytes;
+        check_sense(bench.run(cdb16(0x93, 0, 1, 0x08), std::vector<u8>(bytes)), SenseKey::illegal_request,
+                    kParameterListLengthError);
+    }
+    bench.owner.most_out = kBlock;
+    CHECK(bench.run(cdb16(0x93, 0, 1, 0x08), std::vector<u8>(kBlock)).status == Status::good);
+    bench.owner.most_out = 0;
+    CHECK(bench.run(cdb16(0x93, 0, 1, 0x09)).status == Status::good);
+    bench.owner.most_out = 4 * kBlock;
+    for (const u8 blocks : {1, 3}) {
+        std::vector<u8> compare = cdb16(0x89, 0, 0);
+        compare[13] = blocks;
+        check_sense(bench.run(compare, std::vector<u8>(4 * kBlock)), SenseKey::illegal_request,
+                    kParameterListLengthError);
+    }
+}
+
+TEST_CASE("scsi disk: what it says of its limits keeps to what initiators call sane") {
+    Bench bench;
+    const auto limits = bench.run({0x12, 1, 0xB0, 0, 0xFF, 0}).data;
+    REQUIRE(limits.size() == 64);
+    CHECK(load_big_endian<u32>(&limits[20]) <= kMiB);
+    CHECK(load_big_endian<u32>(&limits[20]) > 0);
+    CHECK(load_big_endian<u32>(&limits[24]) > 0);
+    const auto provisioning = bench.run({0x12, 1, 0xB2, 0, 0xFF, 0}).data;
+    REQUIRE(provisioning.size() == 8);
+    CHECK(provisioning[5] == 0xE0);
+    const auto capacity = bench.run({0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}).data;
+    REQUIRE(capacity.size() == 32);
+    CHECK(capacity[14] == 0x80);
+    CHECK(bench.run({0xB7, 0x0D, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}).data == std::vector<u8>{0, 0x0D, 0, 0, 0, 0, 0, 0});
+    // Every command that is listed is found when it is asked for alone, and the other way of asking fails.
+    const auto all = bench.run({0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0}).data;
+    for (size_t at = 4; at + 8 <= all.size(); at += 8) {
+        const bool has_action = all[at + 5] & 0x01;
+        for (const u8 way : {1, 2}) {
+            const auto one = bench.run({0xA3, 0x0C, way, all[at], 0, all[at + 3], 0, 0, 0xFF, 0xFF, 0, 0});
+            if ((way == 2) != has_action) {
+                check_sense(one, SenseKey::illegal_request, kInvalidFieldInCdb);
+                continue;
+            }
+            REQUIRE(one.data.size() >= 4u + all[at + 7]);
+            CHECK(one.data[1] == 0x03);
+            CHECK(one.data[4] == all[at]);
+        }
+    }
 }
