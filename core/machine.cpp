@@ -158,6 +158,7 @@ std::optional<RunResult> Machine::run_until(u64 retired) {
 void Machine::round() {
     clock_.set_position(cpu_->state.retired);
     inputs_.apply_all(cpu_->state.retired);
+    if (result_) return;
     if (paused()) return inputs_.wait(kNanosecondsPerSecond);
     scheduler_.run_due();
     if (reset_requested_) {

@@ -23,6 +23,7 @@ struct Target final : Listener {
         machine->memory().write(
             0xFFFF0, std::vector<u8>{0xB9, 0xFF, 0xFF, 0x40, 0xA3, 0x00, 0x20, 0xE6, 0x10, 0xE2, 0xF8, 0xEB, 0xFE});
         machine->set_executor(std::make_unique<Interpreter>(machine->cpu()));
+        enough = std::make_unique<Event>(machine->scheduler(), "enough", [this](u64) { debugger->pause(); });
         machine->reset();
         machine->set_paused(true);
         debugger = std::make_unique<Debugger>(*machine);
@@ -31,16 +32,19 @@ struct Target final : Listener {
     }
     void on_stopped(const Stop&) override { machine->end(); }
 
+    // A guest that has been let go on gets a moment, also when it only waits for an interrupt.
     void say(std::span<const u8> bytes) {
         server->receive(bytes);
-        if (!debugger->running()) return;
-        static_cast<void>(machine->run_until(machine->cpu().state.retired + 200));
-        debugger->pause();
-        static_cast<void>(machine->run_until(machine->cpu().state.retired + 1));  // the end that on_stopped asked for
+        while (debugger->running()) {
+            enough->schedule_at(machine->clock().now() + 300);
+            static_cast<void>(machine->run());
+        }
+        enough->cancel();
     }
 
     Log log;
     std::unique_ptr<Machine> machine;
+    std::unique_ptr<Event> enough;
     std::unique_ptr<Debugger> debugger;
     std::unique_ptr<GdbServer> server;
 };
