@@ -61,8 +61,7 @@ json json_of(const Assignment& assignment) {
 json json_of(const Client& client, const std::vector<Assignment>& assignments) {
     json assigned = json::array();
     for (const Assignment& each : assignments)
-        if (each.mac == client.mac)
-            assigned.push_back(json_of(each));
+        if (each.mac == client.mac) assigned.push_back(json_of(each));
     return {{"mac", client.mac},
             {"name", client.name},
             {"uuid", client.uuid},
@@ -87,14 +86,10 @@ json json_of(const VDisk& vdisk, const Settings& settings, u64 stored_bytes) {
 }
 
 json json_of(const Settings& settings) {
-    return {{"unknown", name_of(settings.unknown_clients)},
-            {"default", settings.default_vdisk},
-            {"menu_seconds", settings.menu_seconds},
-            {"cache", name_of(settings.cache)},
-            {"cache_memory", settings.cache_memory},
-            {"cache_quota", settings.cache_quota},
-            {"open_discovery", settings.open_discovery},
-            {"has_password", !settings.admin_password_hash.empty()}};
+    return {{"unknown", name_of(settings.unknown_clients)}, {"default", settings.default_vdisk},
+            {"menu_seconds", settings.menu_seconds},        {"cache", name_of(settings.cache)},
+            {"cache_memory", settings.cache_memory},        {"cache_quota", settings.cache_quota},
+            {"open_discovery", settings.open_discovery},    {"has_password", !settings.admin_password_hash.empty()}};
 }
 
 json json_of(const LogEntry& entry) {

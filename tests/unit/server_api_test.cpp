@@ -54,8 +54,8 @@ struct ApiFixture : ServerFixture {
 
 TEST_CASE("clients by the API") {
     ApiFixture fixture;
-    const json added = fixture.call(
-        "POST", "clients", {{"mac", "52-54-00-AA-BB-CC"}, {"name", "Büro 2"}, {"secret", "a secret of 16 b"}});
+    const json added = fixture.call("POST", "clients",
+                                    {{"mac", "52-54-00-AA-BB-CC"}, {"name", "Büro 2"}, {"secret", "a secret of 16 b"}});
     CHECK(fixture.last.status == 201);
     CHECK(added["mac"] == "52:54:00:aa:bb:cc");
     CHECK(added["has_secret"] == true);
