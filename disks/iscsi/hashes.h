@@ -1,4 +1,4 @@
-// The hash functions of CHAP: MD5 (RFC 1321) and SHA-256 (FIPS 180-4). For short messages: everything at once.
+// The hash functions of CHAP, by libcrypto: MD5 (RFC 1321) and SHA-256 (FIPS 180-4). Empty if the library refuses one.
 #pragma once
 
 #include <span>

@@ -234,9 +234,8 @@ Login::Step Login::challenge(std::string_view algorithms) {
 
 bool Login::proves(const ChapIdentity& identity, std::string_view name, std::span<const u8> response) const {
     const bool same_name = same_bytes(bytes_in(identity.name), bytes_in(name));
-    const bool same_response =
-        same_bytes(chap_response(algorithm_, identifier_, identity.secret, challenge_), response);
-    return same_name && same_response && !identity.secret.empty();
+    const std::vector<u8> expected = chap_response(algorithm_, identifier_, identity.secret, challenge_);
+    return same_name && same_bytes(expected, response) && !expected.empty() && !identity.secret.empty();
 }
 
 Login::Step Login::check_response() {

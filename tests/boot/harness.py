@@ -148,3 +148,23 @@ class BootTest(unittest.TestCase):
     def assert_exit(self, expected, guest, seconds=STEP_SECONDS):
         status = guest.wait(seconds)
         self.assertEqual(status, expected, guest.report())
+
+
+class ShellTest(BootTest):
+    """Guests that stand at a shell on their serial port."""
+    PROMPT = r"/ # "
+
+    def run_in(self, guest, command, seconds=STEP_SECONDS):
+        """Runs a command line to its end; its output and status."""
+        # The prompt's line is echoed; the marker's two halves meet only in the output.
+        guest.send(command + "; echo DO''NE=$?\n")
+        before = guest.searched
+        status = guest.expect(r"DONE=(\d+)\r?\n", seconds)
+        output = guest.output[before:status.start()].decode(errors="replace")
+        guest.expect(self.PROMPT)
+        return output, int(status.group(1))
+
+    def succeed_in(self, guest, command, seconds=STEP_SECONDS):
+        output, status = self.run_in(guest, command, seconds)
+        self.assertEqual(status, 0, f"{command}: {output}")
+        return output

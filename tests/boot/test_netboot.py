@@ -14,15 +14,16 @@ import subprocess
 import time
 import unittest
 
-from harness import BOOT_SECONDS, GUESTS, HEADLESS, STEP_SECONDS, BootTest, Guest, lodge
+from harness import BOOT_SECONDS, GUESTS, HEADLESS, STEP_SECONDS, ShellTest, Guest, lodge
 from vdisk_server import Server
 
 DISK = GUESTS / "amd64/netboot.raw"
 FIRST, SECOND = "52:54:00:00:00:01", "52:54:00:00:00:02"
-PROMPT = r"/root # "
 
 
-class VDiskTest(BootTest):
+class VDiskTest(ShellTest):
+    PROMPT = r"/root # "
+
     def setUp(self):
         super().setUp()
         self.store = self.folder / "store"
@@ -56,26 +57,12 @@ class VDiskTest(BootTest):
         guest.expect(r"LODGE-NETBOOT-ROOT /dev/sda2 \S", BOOT_SECONDS)
         guest.expect(r"lodge-netboot login: ", BOOT_SECONDS)
         guest.send("root\n")
-        guest.expect(PROMPT)
+        guest.expect(self.PROMPT)
 
     def boot(self, server, mac, *options):
         guest = self.start(server, mac, *options)
         self.log_in(guest)
         return guest
-
-    def run_in(self, guest, command, seconds=STEP_SECONDS):
-        """Runs a command line to its end; its output and status."""
-        guest.send(command + "; echo DO''NE=$?\n")
-        before = guest.searched
-        status = guest.expect(r"DONE=(\d+)\r?\n", seconds)
-        output = guest.output[before:status.start()].decode(errors="replace")
-        guest.expect(PROMPT)
-        return output, int(status.group(1))
-
-    def succeed_in(self, guest, command, seconds=STEP_SECONDS):
-        output, status = self.run_in(guest, command, seconds)
-        self.assertEqual(status, 0, f"{command}: {output}")
-        return output
 
     def power_off(self, guest):
         guest.send("poweroff\n")

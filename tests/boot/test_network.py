@@ -12,14 +12,13 @@ import subprocess
 import unittest
 from unittest import mock
 
-from harness import BOOT_SECONDS, GUESTS, HEADLESS, PROGRAM, STEP_SECONDS, BootTest, Guest
+from harness import BOOT_SECONDS, GUESTS, HEADLESS, PROGRAM, STEP_SECONDS, ShellTest, Guest
 from network_peers import VLAN, FileServer, SegmentPeer, free_port, read_capture, wrong_checksums
 
 KERNEL = GUESTS / "i386/vmlinuz"
 INITRD = GUESTS / "i386/network.img"
 APPEND = "console=ttyS0 panic=-1 quiet"
 SERIAL = ["--serial", "stdio"]
-PROMPT = r"/ # "
 
 
 def random_bytes(size, seed):
@@ -30,30 +29,15 @@ def random_bytes(size, seed):
     return bytes(out[:size])
 
 
-class NetworkTest(BootTest):
+class NetworkTest(ShellTest):
     def start(self, *arguments):
         """A guest with its drivers loaded, at the shell; eth0 is up."""
         guest = Guest("--kernel", KERNEL, "--initrd", INITRD, "--append", APPEND, *HEADLESS, *SERIAL, "--memory", 128,
                       *arguments)
         self.addCleanup(guest.__exit__)
-        guest.expect(PROMPT, BOOT_SECONDS)
+        guest.expect(self.PROMPT, BOOT_SECONDS)
         self.run_in(guest, "sh /network.sh; ip link set lo up; ip link set eth0 up")
         return guest
-
-    def run_in(self, guest, command, seconds=STEP_SECONDS):
-        """Runs a command line to its end; its output."""
-        # The prompt's line is echoed; the marker's two halves meet only in the output.
-        guest.send(command + "; echo DO''NE=$?\n")
-        before = guest.searched
-        status = guest.expect(r"DONE=(\d+)\r?\n", seconds)
-        output = guest.output[before:status.start()].decode(errors="replace")
-        guest.expect(PROMPT)
-        return output, int(status.group(1))
-
-    def succeed_in(self, guest, command, seconds=STEP_SECONDS):
-        output, status = self.run_in(guest, command, seconds)
-        self.assertEqual(status, 0, f"{command}: {output}")
-        return output
 
     def power_off(self, guest):
         guest.send("poweroff -f\n")
@@ -129,7 +113,7 @@ class Pxe(NetworkTest):
         with Guest("--boot", "network", "--net", f"user,tftp={self.folder},bootfile=nothing,ipxe-bootfile=script",
                    "--memory", 128, *HEADLESS, *SERIAL) as guest:
             guest.expect(r"LODGE-GUEST-READY", BOOT_SECONDS)
-            guest.expect(PROMPT)
+            guest.expect(self.PROMPT)
             self.assertEqual(server.requests, ["/vmlinuz", "/initrd.img"])
             self.power_off(guest)
 
