@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cctype>
-#include <regex>
 #include <sstream>
 
 #include "disks/server/boot_service.h"
@@ -42,9 +41,11 @@ void check_script(const std::string& script) {
         if (line.starts_with("item ") && !line.starts_with("item --gap"))
             labels.push_back("wanted " + line.substr(5, line.find(' ', 5) - 5));
     }
-    const std::regex go("goto ([a-z]+[0-9]*)");
-    for (std::sregex_iterator each(script.begin(), script.end(), go), end; each != end; ++each)
-        labels.push_back("wanted " + (*each)[1].str());
+    for (size_t at = script.find("goto "); at != std::string::npos; at = script.find("goto ", at)) {
+        at += 5;
+        const size_t end = script.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789", at);
+        if (end != at) labels.push_back("wanted " + script.substr(at, end - at));
+    }
     for (const std::string& each : labels)
         if (each.starts_with("wanted "))
             CHECK_MESSAGE(std::count(labels.begin(), labels.end(), each.substr(7)) == 1, each);
